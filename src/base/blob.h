@@ -1,0 +1,50 @@
+/* A large byte string that several owners share: received once from a socket straight into its
+ * final place, stored as a value, and referenced rather than copied while it is being sent. Counted
+ * references, one thread.
+ *
+ *     +------+-----+-----+-----------------+
+ *     | refs | len | cap | bytes ...       |
+ *     +------+-----+-----+-----------------+
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+/* Strings from this length on are held, received and sent as blobs. Below it copying is cheaper
+ * than sharing. */
+#ifdef OURO_HOSTILE
+enum { BLOB_LEN_MIN = 128 };
+#else
+enum { BLOB_LEN_MIN = 32 * 1024 };
+#endif
+
+struct blob {
+    uint64_t refs;
+    size_t len; /* Bytes held. */
+    size_t cap; /* Bytes that fit. */
+    char bytes[];
+};
+
+/* One reference, len 0, room for `cap` bytes. NULL when memory does not suffice (the size is a
+ * client's choice). */
+struct blob *blob_try_new(size_t cap) __attribute__((warn_unused_result));
+
+/* Grows (or shrinks) the room of a blob with one reference; NULL leaves it as it was. */
+struct blob *blob_try_resize(struct blob *blob, size_t cap) __attribute__((warn_unused_result));
+
+static inline struct blob *blob_share(struct blob *blob)
+{
+    blob->refs++;
+    return blob;
+}
+
+/* Drops one reference and frees the memory with the last. */
+void blob_drop(struct blob *blob);
+
+static inline struct slice blob_slice(const struct blob *blob)
+{
+    return slice_of(blob->bytes, blob->len);
+}

@@ -1,0 +1,55 @@
+/* A slice borrows bytes: a pointer and a length, never freed, never NUL-terminated by promise.
+ * Storing one means copying what it points at. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct slice {
+    const char *data; /* Borrowed; may be NULL only when len is 0. */
+    size_t len;       /* Bytes. */
+};
+
+static inline struct slice slice_of(const void *data, size_t len)
+{
+    return (struct slice){.data = (const char *)data, .len = len};
+}
+
+/* Borrows a C string; the length of a literal is computed by the compiler. */
+static inline struct slice slice_from_text(const char *text)
+{
+    return slice_of(text, strlen(text));
+}
+
+static inline bool slice_equal(struct slice a, struct slice b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* Orders as memcmp does, the shorter first when one is a prefix of the other. Returns <0, 0 or >0.
+ */
+static inline int slice_compare(struct slice a, struct slice b)
+{
+    size_t shared = a.len < b.len ? a.len : b.len;
+    int order = shared == 0 ? 0 : memcmp(a.data, b.data, shared);
+    if (order != 0) {
+        return order;
+    }
+    return (a.len > b.len) - (a.len < b.len);
+}
+
+/* ASCII case-insensitive comparison with a C string, as Redis compares option words. */
+bool slice_is(struct slice s, const char *text);
+
+/* The part from `from` (clamped) of at most `len` bytes. */
+static inline struct slice slice_part(struct slice s, size_t from, size_t len)
+{
+    if (from > s.len) {
+        from = s.len;
+    }
+    if (len > s.len - from) {
+        len = s.len - from;
+    }
+    return slice_of(s.data + from, len);
+}

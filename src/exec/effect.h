@@ -1,0 +1,55 @@
+/* Effects: what a command changed, for those who must know. A sink is a function pointer filled in
+ * once at start: the append log, the replicas, keyspace notifications, client-side caching, tests.
+ *
+ *     handler -> call_changed --> version bump, event -----> sinks that want events
+ *             -> call_effect  --> canonical command -------> sinks that want commands
+ *
+ * A command that changed something and set no effect is passed on verbatim, after its handler.
+ * Expired and evicted keys come as DEL (expired, evicted events) through the keyspace's removal
+ * hook. */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+struct db;
+struct call;
+
+/* Classes of events; the letters of notify-keyspace-events. */
+enum event_class {
+    EVENT_GENERIC = 1 << 0, /* g */
+    EVENT_STRING = 1 << 1,  /* $ */
+    EVENT_LIST = 1 << 2,    /* l */
+    EVENT_SET = 1 << 3,     /* s */
+    EVENT_HASH = 1 << 4,    /* h */
+    EVENT_ZSET = 1 << 5,    /* z */
+    EVENT_EXPIRED = 1 << 6, /* x */
+    EVENT_EVICTED = 1 << 7, /* e */
+    EVENT_STREAM = 1 << 8,  /* t */
+    EVENT_MISS = 1 << 9,    /* m */
+    EVENT_MODULE = 1 << 10, /* d */
+    EVENT_NEW = 1 << 11,    /* n */
+};
+
+/* The class that an event's name implies: "lpush" is of lists, "expire" is generic. Every name that
+ * Redis gives to an event is known. */
+enum event_class event_class_of(const char *event);
+
+struct effect {
+    struct db *db;
+    const struct slice *args; /* Borrowed for the call. */
+    uint32_t count;
+};
+
+struct effect_sink {
+    /* A canonical command that changed `db`. NULL: not interested. */
+    void (*on_command)(void *context, const struct effect *effect);
+    /* Something happened to a key. NULL: not interested. */
+    void (*on_event)(void *context, struct db *db, struct slice key, const char *event,
+                     enum event_class event_class);
+    /* A key changed, event or not (client-side caching); `call` is NULL for a removal. NULL: not
+     * interested. */
+    void (*on_change)(void *context, struct db *db, struct slice key, const struct call *call);
+    void *context;
+};

@@ -1,0 +1,105 @@
+/* What exec's own files share. Never included from outside src/exec/. */
+#pragma once
+
+#include "exec/exec.h"
+
+enum { EXEC_NAME_LEN_MAX = 64, EXEC_NAME_WORDS = EXEC_NAME_LEN_MAX / 8 };
+
+/* A name in lower case, eight bytes to a word, zero padded. */
+struct exec_name {
+    uint64_t words[EXEC_NAME_WORDS];
+    uint32_t len;
+};
+
+/* One slot of the name table: 32 bytes, two to a cache line. Most names fit in `first`. */
+struct exec_slot {
+    uint64_t first; /* The name's first word. */
+    const struct exec_name *name;
+    struct command_entry *entry; /* NULL: free. */
+    uint32_t len;
+};
+
+struct exec_hook {
+    exec_session_fn fn;
+    void *context;
+};
+
+struct exec_hooks {
+    struct exec_hook at[EXEC_HOOKS_MAX];
+    unsigned count;
+};
+
+struct exec {
+    /* Hot. */
+    const struct clock_now *now;
+    struct exec_slot *slots;
+    uint32_t slot_mask;
+    uint32_t active_gates;
+    uint64_t last_tick;  /* End of the previous command, or start of the turn. */
+    uint64_t ns_per_tick; /* 32.32 fixed point. */
+    uint64_t watch_ns;   /* Commands that take this long concern a hook. */
+    exec_monitor_fn monitor;
+    bool is_tracking; /* Histograms. */
+    uint8_t command_sink_count, event_sink_count, change_sink_count;
+    struct exec_stats stats;
+
+    struct keyspace *keyspace;
+    struct work_queue *work;
+    struct rng *rng;
+
+    struct {
+        gate_fn fn;
+        void *context;
+    } gates[GATE_COUNT];
+
+    struct effect_sink sinks[EXEC_SINKS_MAX];
+    unsigned sink_count;
+
+    struct exec_hooks close_hooks, reset_hooks;
+    struct exec_hook refusal_hook;
+    exec_slow_fn slow;
+    void *slow_context;
+    int64_t slow_us;
+    void *monitor_context;
+    exec_latency_fn latency;
+    void *latency_context;
+    int64_t latency_us;
+    struct exec_auth auth;
+
+    struct command_entry **entries;
+    unsigned entry_count, entry_cap;
+    void **blocks; /* Allocations that live as long as exec. */
+    unsigned block_count, block_cap;
+    const struct command_entry *exec_entry; /* EXEC, whose refusals read differently. */
+
+    uint64_t tick_origin; /* Calibration: ticks and monotonic time at the start. */
+    int64_t tick_origin_us;
+    int64_t tick_refresh_us;
+
+    enum pause_mode pause_mode;
+    int64_t pause_until_ms;
+
+    struct list sessions;
+    uint64_t session_count;
+    uint64_t session_next_id;
+
+    struct error_stat errors[EXEC_ERROR_CODES_MAX];
+    unsigned error_code_count;
+};
+
+/* registry.c */
+struct command_entry *exec_registry_find(const struct exec *exec, struct slice name);
+void exec_registry_free(struct exec *exec);
+
+/* effect.c */
+void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count);
+void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const char *event,
+                     enum event_class event_class);
+
+/* stats.c */
+void exec_note_errors(struct exec *exec, const struct reply *out, uint64_t count);
+void exec_stats_record(struct command_entry *entry, uint64_t ns, bool is_tracking);
+
+/* pause.c */
+enum gate_result exec_pause_gate(void *context, struct call *call);
+void exec_pause_tick(struct exec *exec);

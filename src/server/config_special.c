@@ -1,0 +1,313 @@
+/* Directives whose values are not a single word: addresses, save points, limits per class,
+ * percentiles. Each has a function that reads its words and one that prints them in a form that can
+ * be read again. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "server/config_internal.h"
+
+enum { BIND_ADDRESSES_MAX = 16 };
+
+/* ---- bind ---- */
+
+bool config_set_bind(struct config *config, const struct slice *words, unsigned count,
+                     const char **error)
+{
+    if (count > BIND_ADDRESSES_MAX) {
+        *error = "Too many bind addresses specified.";
+        return false;
+    }
+    struct buf joined;
+    buf_init(&joined);
+    for (unsigned i = 0; i < count; i++) {
+        if (memchr(words[i].data, '\0', words[i].len) != NULL) {
+            buf_deinit(&joined);
+            *error = "argument contains a NUL byte";
+            return false;
+        }
+        if (joined.len > 0) {
+            buf_append_byte(&joined, ' ');
+        }
+        buf_append(&joined, words[i]);
+    }
+    config_replace_text(&config->bind, buf_slice(&joined));
+    buf_deinit(&joined);
+    return true;
+}
+
+void config_get_bind(const struct config *config, struct buf *out)
+{
+    buf_append_text(out, config->bind);
+}
+
+/* ---- save ---- */
+
+bool config_set_save(struct config *config, const struct slice *words, unsigned count,
+                     const char **error)
+{
+    struct buf points;
+    buf_init(&points);
+    bool is_empty = count == 1 && words[0].len == 0;
+    bool is_good = is_empty || (count > 0 && count % 2 == 0);
+    for (unsigned i = 0; is_good && !is_empty && i < count; i += 2) {
+        int64_t seconds, changes;
+        is_good = num_parse_i64(words[i], &seconds) && num_parse_i64(words[i + 1], &changes) &&
+                  seconds >= 1 && changes >= 0;
+        if (is_good) {
+            buf_printf(&points, "%s%lld %lld", i == 0 ? "" : " ", (long long)seconds,
+                       (long long)changes);
+        }
+    }
+    if (is_good) {
+        config_replace_text(&config->save, buf_slice(&points));
+    } else {
+        *error = "Invalid save parameters";
+    }
+    buf_deinit(&points);
+    return is_good;
+}
+
+void config_get_save(const struct config *config, struct buf *out)
+{
+    buf_append_text(out, config->save);
+}
+
+/* ---- client-output-buffer-limit ---- */
+
+static int class_of(struct slice word)
+{
+    if (slice_is(word, "normal")) {
+        return CLIENT_CLASS_NORMAL;
+    }
+    if (slice_is(word, "replica") || slice_is(word, "slave")) {
+        return CLIENT_CLASS_REPLICA;
+    }
+    return slice_is(word, "pubsub") ? CLIENT_CLASS_PUBSUB : -1;
+}
+
+bool config_set_output_limit(struct config *config, const struct slice *words, unsigned count,
+                             const char **error)
+{
+    struct output_limit limits[CLIENT_CLASS_COUNT];
+    memcpy(limits, config->output, sizeof(limits));
+    if (count == 0 || count % 4 != 0) {
+        *error = "Wrong number of arguments in buffer limit configuration.";
+        return false;
+    }
+    for (unsigned i = 0; i < count; i += 4) {
+        int class_index = class_of(words[i]);
+        uint64_t hard, soft;
+        int64_t seconds;
+        if (class_index < 0) {
+            *error = "Invalid client class specified in buffer limit configuration.";
+            return false;
+        }
+        if (!num_parse_memory(words[i + 1], &hard) || !num_parse_memory(words[i + 2], &soft) ||
+            !num_parse_i64(words[i + 3], &seconds) || seconds < 0) {
+            *error = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+            return false;
+        }
+        limits[class_index] = (struct output_limit){hard, soft, seconds};
+    }
+    memcpy(config->output, limits, sizeof(limits));
+    return true;
+}
+
+void config_get_output_limit(const struct config *config, struct buf *out)
+{
+    static const char *const names[] = {"normal", "slave", "pubsub"};
+    for (unsigned i = 0; i < CLIENT_CLASS_COUNT; i++) {
+        buf_printf(out, "%s%s %llu %llu %lld", i == 0 ? "" : " ", names[i],
+                   (unsigned long long)config->output[i].hard_bytes,
+                   (unsigned long long)config->output[i].soft_bytes,
+                   (long long)config->output[i].soft_seconds);
+    }
+}
+
+/* ---- latency-tracking-info-percentiles ---- */
+
+bool config_set_percentiles(struct config *config, const struct slice *words, unsigned count,
+                            const char **error)
+{
+    double values[CONFIG_PERCENTILES_MAX];
+    if (count == 1 && words[0].len == 0) {
+        config->percentile_count = 0;
+        return true;
+    }
+    if (count == 0 || count > CONFIG_PERCENTILES_MAX) {
+        *error = "wrong number of arguments";
+        return false;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        if (!num_parse_double(words[i], &values[i])) {
+            *error = "Invalid latency-tracking-info-percentiles parameters";
+            return false;
+        }
+        if (values[i] < 0.0 || values[i] > 100.0) {
+            *error = "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]";
+            return false;
+        }
+    }
+    memcpy(config->percentiles, values, sizeof(values));
+    config->percentile_count = count;
+    return true;
+}
+
+void config_get_percentiles(const struct config *config, struct buf *out)
+{
+    for (unsigned i = 0; i < config->percentile_count; i++) {
+        buf_printf(out, "%s%.17g", i == 0 ? "" : " ", config->percentiles[i]);
+    }
+}
+
+/* ---- maxmemory-clients ---- */
+
+bool config_set_clients_memory(struct config *config, const struct slice *words, unsigned count,
+                               const char **error)
+{
+    if (count != 1) {
+        *error = "wrong number of arguments";
+        return false;
+    }
+    struct slice word = words[0];
+    if (word.len > 1 && word.data[word.len - 1] == '%') {
+        int64_t percent;
+        if (!num_parse_i64(slice_part(word, 0, word.len - 1), &percent) || percent < 0) {
+            *error = "argument must be a memory or percent value";
+            return false;
+        }
+        if (percent > 100) {
+            *error = "percentage argument must be less or equal to 100";
+            return false;
+        }
+        config->clients_memory_max = -percent;
+        return true;
+    }
+    uint64_t bytes;
+    if (!num_parse_memory(word, &bytes) || bytes > INT64_MAX) {
+        *error = "argument must be a memory or percent value";
+        return false;
+    }
+    config->clients_memory_max = (int64_t)bytes;
+    return true;
+}
+
+void config_get_clients_memory(const struct config *config, struct buf *out)
+{
+    if (config->clients_memory_max < 0) {
+        buf_printf(out, "%lld%%", (long long)-config->clients_memory_max);
+    } else {
+        buf_printf(out, "%lld", (long long)config->clients_memory_max);
+    }
+}
+
+/* ---- shutdown-on-sigint, shutdown-on-sigterm ---- */
+
+static const struct config_word shutdown_words[] = {
+    {"default", CONFIG_SHUTDOWN_DEFAULT}, {"save", CONFIG_SHUTDOWN_SAVE},
+    {"nosave", CONFIG_SHUTDOWN_NOSAVE},   {"now", CONFIG_SHUTDOWN_NOW},
+    {"force", CONFIG_SHUTDOWN_FORCE},     {NULL, 0},
+};
+
+static bool parse_shutdown(const struct slice *words, unsigned count, int64_t *out,
+                           const char **error)
+{
+    int64_t bits = 0;
+    for (unsigned i = 0; i < count; i++) {
+        const struct config_word *choice = shutdown_words;
+        while (choice->name != NULL && !slice_is(words[i], choice->name)) {
+            choice++;
+        }
+        if (choice->name == NULL) {
+            *error = "argument(s) must be one of the following: default, save, nosave, now, force";
+            return false;
+        }
+        bits |= choice->value;
+    }
+    if (count == 0 ||
+        ((bits & CONFIG_SHUTDOWN_SAVE) != 0 && (bits & CONFIG_SHUTDOWN_NOSAVE) != 0)) {
+        *error = "Invalid combination of arguments";
+        return false;
+    }
+    *out = bits;
+    return true;
+}
+
+static void print_shutdown(int64_t bits, struct buf *out)
+{
+    if (bits == 0) {
+        buf_append_text(out, "default");
+        return;
+    }
+    const char *separator = "";
+    for (const struct config_word *choice = shutdown_words + 1; choice->name != NULL; choice++) {
+        if ((bits & choice->value) != 0) {
+            buf_printf(out, "%s%s", separator, choice->name);
+            separator = " ";
+        }
+    }
+}
+
+bool config_set_sigint(struct config *config, const struct slice *words, unsigned count,
+                       const char **error)
+{
+    return parse_shutdown(words, count, &config->shutdown_on_sigint, error);
+}
+
+void config_get_sigint(const struct config *config, struct buf *out)
+{
+    print_shutdown(config->shutdown_on_sigint, out);
+}
+
+bool config_set_sigterm(struct config *config, const struct slice *words, unsigned count,
+                        const char **error)
+{
+    return parse_shutdown(words, count, &config->shutdown_on_sigterm, error);
+}
+
+void config_get_sigterm(const struct config *config, struct buf *out)
+{
+    print_shutdown(config->shutdown_on_sigterm, out);
+}
+
+/* ---- notify-keyspace-events ---- */
+
+/* In the order in which Redis prints them; 'A' stands for all of "g$lshzxetd". */
+static const char event_letters[] = "g$lshzxetdKEmn";
+enum { EVENT_LETTERS_ALL = 10 };
+
+bool config_set_events(struct config *config, const struct slice *words, unsigned count,
+                       const char **error)
+{
+    unsigned bits = 0;
+    struct slice word = count == 1 ? words[0] : slice_of("!", 1);
+    for (size_t i = 0; i < word.len; i++) {
+        const char *letter = word.data[i] == '\0' ? NULL : strchr(event_letters, word.data[i]);
+        if (word.data[i] == 'A') {
+            bits |= (1U << EVENT_LETTERS_ALL) - 1;
+        } else if (letter != NULL) {
+            bits |= 1U << (unsigned)(letter - event_letters);
+        } else {
+            *error = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
+            return false;
+        }
+    }
+    config->events = bits;
+    return true;
+}
+
+void config_get_events(const struct config *config, struct buf *out)
+{
+    unsigned all = (1U << EVENT_LETTERS_ALL) - 1;
+    unsigned i = 0;
+    if ((config->events & all) == all) {
+        buf_append_byte(out, 'A');
+        i = EVENT_LETTERS_ALL;
+    }
+    for (; event_letters[i] != '\0'; i++) {
+        if ((config->events & 1U << i) != 0) {
+            buf_append_byte(out, event_letters[i]);
+        }
+    }
+}

@@ -1,0 +1,493 @@
+/* Wiring and the turn of the loop.
+ *
+ * Budgets. A turn executes commands for at most TURN_DRAIN_US before their replies are sent, and
+ * gives each kind of background work one slice, so that no reply waits for more than the sum of the
+ * slices. When background work is pending the turn does not sleep. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "commands/commands.h"
+#include "observe/observe.h"
+#include "server/config_internal.h"
+
+enum {
+    TURN_DRAIN_US = 500,  /* Commands, before their replies go out. */
+    TURN_EXPIRE_US = 150, /* Expired keys. */
+    TURN_WORK_US = 200,   /* Deferred work: frees, walks. */
+    TURN_EVICT_US = 200,  /* Eviction beyond what commands do. */
+};
+
+/* ---- Seams ----------------------------------------------------------------------------------- */
+
+static void on_removal(void *context, struct db *db, struct slice key, const struct value *value,
+                       enum key_removal why)
+{
+    struct server *server = context;
+    (void)value;
+    exec_report_removal(server->exec, db, key, why == KEY_EXPIRED ? "expired" : "evicted",
+                        why == KEY_EXPIRED ? EVENT_EXPIRED : EVENT_EVICTED);
+}
+
+static size_t overhead_of(void *context)
+{
+    return server_overhead(context);
+}
+
+size_t server_overhead(const struct server *server)
+{
+    return server->start_memory + net_memory(server->net);
+}
+
+/* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
+ * a slice at a time, so that writers pay for the room they take. */
+static enum gate_result memory_gate(void *context, struct call *call)
+{
+    struct server *server = context;
+    enum evict_result fits =
+        keyspace_evict_step(server->keyspace, server->now.wall_ms, clock_mono_us() + TURN_EVICT_US);
+    if (fits == EVICT_FITS || (call->entry->flags & CMD_DENY_OOM) == 0) {
+        return GATE_PASS;
+    }
+    if (fits == EVICT_BUSY) {
+        return GATE_PASS;
+    }
+    reply_error(call->out, "OOM command not allowed when used memory > 'maxmemory'.");
+    return GATE_REFUSED;
+}
+
+/* Compares without telling by its duration where the difference lies. */
+static bool is_same_secret(struct slice given, struct slice secret)
+{
+    unsigned char difference = given.len != secret.len;
+    for (size_t i = 0; i < given.len; i++) {
+        size_t at = secret.len == 0 ? 0 : i % secret.len;
+        char expected = secret.len == 0 ? 0 : secret.data[at];
+        difference = (unsigned char)(difference | (given.data[i] ^ expected));
+    }
+    return difference == 0;
+}
+
+static bool check_password(void *context, struct slice user, struct slice password)
+{
+    const struct server *server = context;
+    if (!slice_equal(user, slice_from_text("default"))) {
+        return false;
+    }
+    return !server->is_auth_set ||
+           is_same_secret(password, slice_from_text(server->config->password));
+}
+
+/* ---- Putting configuration into force -------------------------------------------------------- */
+
+static void apply_net(struct server *server)
+{
+    const struct config *config = server->config;
+    int64_t clients_memory = config->clients_memory_max;
+    if (clients_memory < 0) {
+        clients_memory = config->memory_max / 100 * -clients_memory;
+    }
+    struct net_config net = {
+        .query_buffer_max = (uint64_t)config->query_buffer_max,
+        .bulk_len_max = (uint64_t)config->bulk_len_max,
+        .clients_max = (uint32_t)config->clients_max,
+        .timeout_s = config->timeout_s,
+        .keepalive_s = (int)config->tcp_keepalive_s,
+        .is_protected = config->protected_mode && config->password[0] == '\0',
+        .clients_memory_max = (uint64_t)clients_memory,
+    };
+    memcpy(net.output, config->output, sizeof(net.output));
+    net_configure(server->net, &net);
+}
+
+static void apply_keyspace(struct server *server)
+{
+    const struct config *config = server->config;
+    struct keyspace_config keyspace = {
+        .memory_max = (uint64_t)config->memory_max,
+        .policy = (enum eviction_policy)config->policy,
+        .sample_count = (unsigned)config->samples,
+        .lfu_log_factor = (unsigned)config->lfu_log_factor,
+        .lfu_decay_minutes = (unsigned)config->lfu_decay_minutes,
+        .eviction_tenacity = (unsigned)config->tenacity,
+    };
+    keyspace_configure(server->keyspace, &keyspace);
+    exec_activate_gate(server->exec, GATE_MEMORY, config->memory_max > 0);
+}
+
+static void apply_log(struct server *server)
+{
+    const struct config *config = server->config;
+    struct log_config log = {
+        .level = (enum log_level)config->log_level,
+        .format = (enum log_format)config->log_format,
+        .path = config->log_file,
+        .role = 'M',
+    };
+    log_configure(&log);
+}
+
+static void apply_auth(struct server *server)
+{
+    server->is_auth_set = server->config->password[0] != '\0';
+    struct exec_auth auth = {
+        .check = check_password,
+        .is_required = server->is_auth_set,
+        .context = server,
+    };
+    exec_set_auth(server->exec, &auth);
+}
+
+static void apply_observe(struct server *server)
+{
+    const struct config *config = server->config;
+    slowlog_configure(server->slowlog, config->slowlog_us, (uint64_t)config->slowlog_max);
+    latency_configure(server->latency, config->latency_threshold_ms);
+    exec_set_latency_tracking(server->exec, config->latency_tracking);
+}
+
+const char *server_apply(struct server *server, unsigned effects)
+{
+    if ((effects & CONFIG_TO_DIR) != 0 && chdir(server->config->dir) != 0) {
+        return strerror(errno);
+    }
+    if ((effects & CONFIG_TO_LOG) != 0) {
+        apply_log(server);
+    }
+    if ((effects & CONFIG_TO_NET) != 0) {
+        apply_net(server);
+    }
+    if ((effects & CONFIG_TO_KEYSPACE) != 0) {
+        apply_keyspace(server);
+    }
+    if ((effects & CONFIG_TO_AUTH) != 0) {
+        apply_auth(server);
+    }
+    if ((effects & CONFIG_TO_OBSERVE) != 0) {
+        apply_observe(server);
+    }
+    if ((effects & CONFIG_TO_LISTEN) != 0) {
+        net_close_listeners(server->net);
+        struct buf error;
+        buf_init(&error);
+        bool is_listening = server_listen(server, &error);
+        buf_deinit(&error);
+        if (!is_listening) {
+            return server->listen_error == -EADDRINUSE && server->config->bind[0] == '\0'
+                       ? "Unable to listen on this port. Check server logs."
+                       : "Failed to bind to specified addresses.";
+        }
+    }
+    return NULL;
+}
+
+/* ---- Listeners ------------------------------------------------------------------------------- */
+
+/* Listens on one word of `bind`. "*" and "::*" mean every address of their family; a leading '-'
+ * accepts that the address does not exist here. */
+static int listen_on(struct server *server, const char *word)
+{
+    bool is_optional = word[0] == '-';
+    const char *address = is_optional ? word + 1 : word;
+    bool is_any4 = strcmp(address, "*") == 0, is_any6 = strcmp(address, "::*") == 0;
+    struct ring_listen_options options = {
+        .address = is_any4   ? "0.0.0.0"
+                   : is_any6 ? "::"
+                             : address,
+        .port = (uint16_t)server->config->port,
+        .backlog = (int)server->config->tcp_backlog,
+        .is_ipv6_only = strchr(address, ':') != NULL,
+    };
+    int result = net_listen(server->net, &options);
+    bool is_absent = result == -EADDRNOTAVAIL || result == -EAFNOSUPPORT ||
+                     result == -EPROTONOSUPPORT || result == -ENOPROTOOPT;
+    if (result < 0 && is_optional && is_absent) {
+        return 0;
+    }
+    if (result < 0) {
+        log_write(LOG_WARNING, "Could not create server TCP listening socket %s:%d: %s", address,
+                  (int)server->config->port, strerror(-result));
+        return result;
+    }
+    return 1;
+}
+
+static int listen_tcp(struct server *server)
+{
+    char words[4096];
+    char *rest = words;
+    snprintf(words, sizeof(words), "%s", server->config->bind);
+    int listening = 0;
+    for (char *word = strtok_r(words, " ", &rest); word != NULL;
+         word = strtok_r(NULL, " ", &rest)) {
+        int result = listen_on(server, word);
+        if (result < 0) {
+            return result;
+        }
+        listening += result;
+    }
+    return listening > 0 || server->config->bind[0] == '\0' ? 0 : -EADDRNOTAVAIL;
+}
+
+static int listen_unix(struct server *server)
+{
+    struct ring_listen_options options = {
+        .address = server->config->unix_socket,
+        .is_unix = true,
+        .unix_mode = (unsigned)server->config->unix_socket_mode,
+        .backlog = (int)server->config->tcp_backlog,
+    };
+    unlink(server->config->unix_socket); /* One left by a crash would be in the way. */
+    int result = net_listen(server->net, &options);
+    if (result < 0) {
+        log_write(LOG_WARNING, "Failed opening Unix socket: bind: %s", strerror(-result));
+    }
+    return result;
+}
+
+bool server_listen(struct server *server, struct buf *error)
+{
+    int result = server->config->port == 0 ? 0 : listen_tcp(server);
+    if (result < 0) {
+        server->listen_error = result;
+        buf_printf(error, "Failed listening on port %d (TCP), aborting.",
+                   (int)server->config->port);
+        return false;
+    }
+    if (server->config->unix_socket[0] != '\0') {
+        result = listen_unix(server);
+    }
+    if (result < 0) {
+        server->listen_error = result;
+        buf_printf(error, "Failed opening Unix socket %s: %s", server->config->unix_socket,
+                   strerror(-result));
+        return false;
+    }
+    return true;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+static void draw_run_id(struct server *server)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < SERVER_RUN_ID_LEN; i++) {
+        server->run_id[i] = digits[rng_below(&server->rng, 16)];
+    }
+    server->run_id[SERVER_RUN_ID_LEN] = '\0';
+}
+
+static uint64_t draw_seed(void)
+{
+    uint64_t seed;
+    int result = rng_system_bytes(&seed, sizeof(seed));
+    ASSERT(result == 0);
+    return seed;
+}
+
+static bool rename_commands(struct server *server)
+{
+    for (struct config_rename *rename = server->source->renames; rename != NULL;
+         rename = rename->next) {
+        int result = exec_rename(server->exec, slice_from_text(rename->old_name),
+                                 slice_from_text(rename->new_name));
+        if (result != 0) {
+            config_source_fail(server->source, rename->line_number, rename->line,
+                               result == -ENOENT ? "No such command in rename-command"
+                                                 : "Target command name already exists");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool open_ring(struct server *server, struct buf *error)
+{
+    static const char *const engines[] = {"auto", "uring", "epoll"};
+    struct ring_options options = {.engine = engines[server->config->io_engine]};
+    int result = ring_open(&server->ring, &options);
+    if (result < 0) {
+        buf_printf(error, "Could not open the %s I/O engine: %s", options.engine,
+                   strerror(-result));
+        return false;
+    }
+    return true;
+}
+
+static void register_commands(struct server *server)
+{
+    commands_register_all(server->exec, OURO_REDIS_VERSION);
+    observe_register(server->exec, server->slowlog, server->latency, server->monitor);
+    server_register_config(server);
+    server_register_info(server);
+    server_register_admin(server);
+    server_register_memory(server);
+}
+
+static void build_core(struct server *server)
+{
+    work_queue_init(&server->work);
+    server->keyspace = keyspace_new(&(struct keyspace_options){
+        .db_count = (unsigned)server->config->databases,
+        .hash_seed = draw_seed(),
+        .rng = &server->rng,
+        .work = &server->work,
+        .on_removal = on_removal,
+        .removal_context = server,
+    });
+    server->exec = exec_new(&(struct exec_options){
+        .keyspace = server->keyspace,
+        .work = &server->work,
+        .rng = &server->rng,
+        .now = &server->now,
+    });
+    server->slowlog = slowlog_new(server->exec);
+    server->latency = latency_new(server->exec);
+    server->monitor = monitor_new(server->exec);
+    server->net = net_new(server->ring, server->exec);
+    exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
+    register_commands(server);
+}
+
+struct server *server_new(struct config *take_config, struct config_source *take_source,
+                          struct buf *error)
+{
+    struct server *server = mem_zalloc(sizeof(*server));
+    server->config = take_config;
+    server->source = take_source;
+    rng_seed(&server->rng, draw_seed());
+    draw_run_id(server);
+    server->now = clock_read();
+    server->started_ms = server->now.wall_ms;
+    server->started_us = server->now.mono_us;
+    apply_log(server);
+    if (!open_ring(server, error)) {
+        server_free(server);
+        return NULL;
+    }
+    build_core(server);
+    if (!rename_commands(server)) {
+        buf_append(error, buf_slice(&server->source->error));
+        server_free(server);
+        return NULL;
+    }
+    const char *why = server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE |
+                                               CONFIG_TO_AUTH | CONFIG_TO_OBSERVE);
+    if (why != NULL) {
+        buf_printf(error, "Could not apply the configuration: %s", why);
+        server_free(server);
+        return NULL;
+    }
+    server->start_memory = mem_used() - net_memory(server->net);
+    keyspace_set_overhead(server->keyspace, overhead_of, server);
+    keyspace_set_expiry(server->keyspace, true, true);
+    return server;
+}
+
+void server_free(struct server *server)
+{
+    if (server->net != NULL) {
+        net_free(server->net);
+        monitor_free(server->monitor);
+        latency_free(server->latency);
+        slowlog_free(server->slowlog);
+        work_drain(&server->work);
+        exec_free(server->exec);
+        keyspace_free(server->keyspace);
+        work_drain(&server->work);
+    }
+    if (server->ring != NULL) {
+        ring_close(server->ring);
+    }
+    mem_free(server->argv_text);
+    config_free(server->config);
+    config_source_deinit(server->source);
+    mem_free(server->source);
+    mem_free(server);
+}
+
+/* ---- The turn -------------------------------------------------------------------------------- */
+
+static void sample_rate(struct server *server, enum server_rate rate, uint64_t value)
+{
+    struct server_sample *sample = &server->rates[rate];
+    int64_t passed_us = server->now.mono_us - sample->at_us;
+    if (passed_us > 0) {
+        sample->per_second = (value - sample->value) * 1000000U / (uint64_t)passed_us;
+    }
+    sample->value = value;
+    sample->at_us = server->now.mono_us;
+}
+
+static void cron(struct server *server)
+{
+    const struct net_stats *net = net_stats(server->net);
+    sample_rate(server, RATE_COMMANDS, exec_stats(server->exec)->commands_count);
+    sample_rate(server, RATE_BYTES_IN, net->bytes_in);
+    sample_rate(server, RATE_BYTES_OUT, net->bytes_out);
+    size_t used = mem_used();
+    if (used > server->memory_peak) {
+        server->memory_peak = used;
+    }
+    net_tick(server->net);
+    server->cron_count++;
+    server->next_cron_us = server->now.mono_us + 1000000 / server->config->hz;
+}
+
+/* Runs what is pending in the background, one slice each; returns true when more is left. */
+static bool run_background(struct server *server)
+{
+    bool is_more = false;
+    int64_t now_us = server->now.mono_us;
+    if (keyspace_next_expiry_ms(server->keyspace) <= server->now.wall_ms) {
+        is_more |= keyspace_expire_step(server->keyspace, server->now.wall_ms,
+                                        clock_mono_us() + TURN_EXPIRE_US);
+    }
+    if (!work_is_idle(&server->work)) {
+        is_more |= work_run(&server->work, clock_mono_us() + TURN_WORK_US);
+    }
+    if (now_us >= server->next_cron_us) {
+        cron(server);
+        if (server->config->memory_max > 0) {
+            is_more |= keyspace_evict_step(server->keyspace, server->now.wall_ms,
+                                           clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
+        }
+    }
+    exec_tick(server->exec);
+    return is_more;
+}
+
+/* When the loop must be awake again, in monotonic microseconds. */
+static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
+{
+    int64_t wake_us = server->next_cron_us;
+    int64_t expiry_ms = keyspace_next_expiry_ms(server->keyspace);
+    if (expiry_ms - server->now.wall_ms < 1000) {
+        int64_t expiry_us = server->now.mono_us + (expiry_ms - server->now.wall_ms) * 1000;
+        wake_us = expiry_us < wake_us ? expiry_us : wake_us;
+    }
+    int64_t latest_us = server->now.mono_us + (wait_us_max < 1000000 ? wait_us_max : 1000000);
+    return latest_us < wake_us ? latest_us : wake_us;
+}
+
+void server_turn(struct server *server, int64_t wait_us_max)
+{
+    bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
+    is_more |= run_background(server);
+    net_flush(server->net);
+    int64_t end_us = clock_mono_us();
+    if (end_us - server->now.mono_us > server->turn_longest_us) {
+        server->turn_longest_us = end_us - server->now.mono_us;
+    }
+    ring_turn(server->ring, is_more ? 0 : next_wake_us(server, wait_us_max));
+    server->now = clock_read();
+    server->turn_count++;
+}

@@ -1,0 +1,114 @@
+/* The composition root: owns one of everything, wires the seams, and turns the loop. Only this
+ * folder knows struct server.
+ *
+ *     one turn:  ring_turn (reap)  ->  read the clock  ->  net_drain (execute)  ->  net_flush
+ *                ->  expire, deferred work, eviction, timers: each within its budget  ->  sleep in
+ * the ring until the next is due
+ */
+#pragma once
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/rng.h"
+#include "base/work.h"
+#include "exec/exec.h"
+#include "keyspace/keyspace.h"
+#include "net/net.h"
+#include "ring/ring.h"
+#include "server/config.h"
+
+#define OURO_VERSION "0.1.0"
+
+/* What INFO and HELLO answer for compatibility: the Redis version whose commands and replies are
+ * spoken. */
+#define OURO_REDIS_VERSION "7.2.0"
+
+struct slowlog;
+struct latency;
+struct monitor;
+
+enum { SERVER_RUN_ID_LEN = 40 };
+
+/* How SHUTDOWN or a signal wants the end. */
+struct shutdown_request {
+    bool is_requested;
+    bool is_now, is_forced;
+};
+
+struct server_sample {
+    int64_t at_us;
+    uint64_t value, per_second;
+};
+
+enum server_rate { RATE_COMMANDS, RATE_BYTES_IN, RATE_BYTES_OUT, RATE_COUNT };
+
+struct server {
+    struct config *config;
+    struct config_source *source;
+    struct rng rng;
+    struct work_queue work;
+    struct clock_now now;
+    struct keyspace *keyspace;
+    struct exec *exec;
+    struct ring *ring;
+    struct net *net;
+    struct slowlog *slowlog;
+    struct latency *latency;
+    struct monitor *monitor;
+
+    char run_id[SERVER_RUN_ID_LEN + 1];
+    char executable[1024];
+    char *argv_text;     /* The command line, for INFO and the crash report. */
+    int64_t started_ms;  /* Unix ms. */
+    int64_t started_us;  /* Monotonic. */
+    size_t start_memory; /* Bytes in use before the first client. */
+    size_t memory_peak;  /* Highest mem_used seen by cron. */
+    uint64_t cron_count;
+    uint64_t turn_count;
+    int64_t turn_longest_us; /* Longest time between two ring turns since the last reset. */
+    int64_t next_cron_us;    /* Monotonic. */
+    struct server_sample rates[RATE_COUNT];
+    struct shutdown_request shutdown;
+    bool is_auth_set; /* requirepass is not empty. */
+    int listen_error; /* Negative errno of the last failed listen. */
+};
+
+/* Builds everything from a loaded configuration, which the server then owns. False: `error` says
+ * why. */
+struct server *server_new(struct config *take_config, struct config_source *take_source,
+                          struct buf *error);
+void server_free(struct server *server);
+
+/* Opens the listeners. False: `error` says why. */
+bool server_listen(struct server *server, struct buf *error);
+
+/* One turn of the loop; waits for at most `wait_us_max`. */
+void server_turn(struct server *server, int64_t wait_us_max);
+
+/* Puts the directives with these effects into force (enum config_effect). NULL, or the error text.
+ */
+const char *server_apply(struct server *server, unsigned effects);
+
+/* Bytes that are not the data set: clients and what the server occupied at start. */
+size_t server_overhead(const struct server *server);
+
+/* ---- Families of commands that need the whole server (one file each) ---- */
+
+void server_register_config(struct server *server); /* CONFIG */
+void server_register_info(struct server *server);   /* INFO */
+void server_register_admin(struct server *server);  /* SHUTDOWN, DEBUG, TIME, LOLWUT, ... */
+void server_register_memory(struct server *server); /* MEMORY */
+
+/* INFO's text for one section ("server", "default", "all", "everything"); for the command and for
+ * the crash report. */
+void server_info(struct server *server, const struct slice *sections, uint32_t count,
+                 struct buf *out);
+
+/* ---- signals.c and crash.c ---- */
+
+/* Installs handlers for SIGTERM, SIGINT (`*pending` counts them) and for crashes, ignores SIGPIPE
+ * and SIGHUP. */
+void signals_install(struct server *server, volatile sig_atomic_t *pending);

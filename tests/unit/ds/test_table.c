@@ -1,0 +1,460 @@
+#include "ds/table.h"
+
+#include "base/mem.h"
+#include "tests/unit/test.h"
+
+/* Entries of these tests: numbers in an array, their hash chosen by the test. */
+struct item {
+    uint64_t hash;
+    uint64_t key;
+    uint32_t seen;
+};
+
+static uint64_t item_hash(const void *entry, const void *context)
+{
+    (void)context;
+    return ((const struct item *)entry)->hash;
+}
+
+static bool item_equal(const void *entry, const void *key)
+{
+    return ((const struct item *)entry)->key == *(const uint64_t *)key;
+}
+
+static const struct table_kind item_kind = {.hash_of = item_hash};
+
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 31) * 0x9e3779b97f4a7c15ULL;
+    x = (x ^ x >> 29) * 0xbf58476d1ce4e5b9ULL;
+    return x ^ x >> 32;
+}
+
+static struct item *items_new(size_t count)
+{
+    struct item *items = calloc(count, sizeof(*items));
+    for (size_t i = 0; i < count; i++) {
+        items[i] = (struct item){.key = i, .hash = mix(i + 1)};
+    }
+    return items;
+}
+
+static void insert_all(struct table *table, struct item *items, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        CHECK(table_slot_entry(table_insert(table, items[i].hash, &items[i])) == &items[i]);
+    }
+}
+
+static struct item *find(const struct table *table, const struct item *item)
+{
+    return table_find(table, item->hash, &item->key, item_equal);
+}
+
+static void on_visit(void *context, void *entry)
+{
+    struct item *item = entry;
+    item->seen++;
+    *(size_t *)context += 1;
+}
+
+TEST(table, empty_table_finds_and_visits_nothing)
+{
+    struct table table;
+    struct rng rng;
+    struct item item = {.hash = 5};
+    void *out[2];
+    size_t visits = 0;
+    rng_seed(&rng, 1);
+    table_init(&table, &item_kind);
+    table_check(&table);
+    CHECK(find(&table, &item) == NULL);
+    CHECK(table_remove(&table, 5, &item.key, item_equal) == NULL);
+    CHECK(table_random(&table, &rng) == NULL);
+    CHECK(table_sample(&table, &rng, out, 2) == 0);
+    struct table_walk walk = {on_visit, &visits, 10, 10};
+    CHECK(table_scan(&table, 0, &walk) == 0);
+    CHECK(table_scan(&table, 77, &walk) == 0);
+    table_find_prefix(&table, 0, on_visit, &visits);
+    table_prefetch(&table, 5);
+    table_prefetch_entry(&table, 5);
+    CHECK(visits == 0 && table_memory(&table) == 0);
+    table_deinit(&table);
+}
+
+TEST(table, entries_are_found_until_removed)
+{
+    enum { COUNT = 20000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    insert_all(&table, items, COUNT);
+    table_check(&table);
+    CHECK(table_count(&table) == COUNT);
+    for (size_t i = 0; i < COUNT; i += 2) {
+        CHECK(table_remove(&table, items[i].hash, &items[i].key, item_equal) == &items[i]);
+    }
+    table_check(&table);
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK(find(&table, &items[i]) == (i % 2 == 0 ? NULL : &items[i]));
+    }
+    for (size_t i = 1; i < COUNT; i += 2) {
+        CHECK(table_remove(&table, items[i].hash, &items[i].key, item_equal) == &items[i]);
+    }
+    table_check(&table);
+    CHECK(table_count(&table) == 0 && table_memory(&table) == 0);
+    free(items);
+}
+
+TEST(table, slot_can_be_replaced_in_place)
+{
+    struct item *items = items_new(2);
+    struct table table;
+    table_init(&table, &item_kind);
+    items[1] = items[0];
+    uint64_t *slot = table_insert(&table, items[0].hash, &items[0]);
+    table_slot_set(slot, &items[1]);
+    CHECK(find(&table, &items[0]) == &items[1]);
+    table_check(&table);
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, shrinking_gives_memory_back)
+{
+    enum { COUNT = 50000, KEPT = 50 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    insert_all(&table, items, COUNT);
+    size_t full = table_memory(&table);
+    CHECK(full < COUNT * 24);
+    for (size_t i = KEPT; i < COUNT; i++) {
+        CHECK(table_remove(&table, items[i].hash, &items[i].key, item_equal) == &items[i]);
+        if (i % 5000 == 0) {
+            table_check(&table);
+            CHECK(table_memory(&table) < table_count(&table) * 40);
+        }
+    }
+    table_check(&table);
+    CHECK(table_memory(&table) < KEPT * 64);
+    for (size_t i = 0; i < KEPT; i++) {
+        CHECK(find(&table, &items[i]) == &items[i]);
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, equal_hashes_are_confined)
+{
+    enum { COUNT = 20000, OTHERS = 20000 };
+    struct item *items = items_new(COUNT + OTHERS);
+    struct table table;
+    table_init(&table, &item_kind);
+    for (size_t i = 0; i < COUNT; i++) {
+        items[i].hash = 0x123456789abcdef0ULL;
+    }
+    insert_all(&table, items, COUNT);
+    table_check(&table);
+    CHECK(table.depth == 0 && table_memory(&table) < COUNT * 16);
+    insert_all(&table, items + COUNT, OTHERS);
+    table_check(&table);
+    CHECK(table_memory(&table) < (COUNT + OTHERS) * 24);
+    for (size_t i = 0; i < COUNT + OTHERS; i += 97) {
+        CHECK(find(&table, &items[i]) == &items[i]);
+    }
+    size_t visits = 0;
+    struct table_walk walk = {on_visit, &visits, 100, 100};
+    uint64_t cursor = 0;
+    do {
+        cursor = table_scan(&table, cursor, &walk);
+    } while (cursor != 0);
+    CHECK(visits == COUNT + OTHERS);
+    for (size_t i = COUNT + OTHERS; i-- > 0;) {
+        uint64_t *slot = table_find_slot(&table, items[i].hash, &items[i].key, item_equal);
+        table_remove_slot(&table, items[i].hash, slot);
+        if (i % 4001 == 0) {
+            table_check(&table);
+        }
+    }
+    CHECK(table_memory(&table) == 0);
+    free(items);
+}
+
+TEST(table, hashes_with_a_long_common_prefix_do_not_blow_up_the_directory)
+{
+    enum { COUNT = 20000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    for (size_t i = 0; i < COUNT; i++) {
+        items[i].hash = i % 2 == 0 ? items[i].hash >> 28 : items[i].hash >> (i % 48);
+    }
+    insert_all(&table, items, COUNT);
+    table_check(&table);
+    CHECK(table_memory(&table) < COUNT * 40);
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK(find(&table, &items[i]) == &items[i]);
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, scan_sees_every_lasting_entry_exactly_once_while_the_table_changes)
+{
+    enum { LASTING = 2000, PASSING = 6000 };
+    struct item *items = items_new(LASTING + PASSING);
+    struct table table;
+    struct rng rng;
+    rng_seed(&rng, test_seed());
+    table_init(&table, &item_kind);
+    insert_all(&table, items, LASTING);
+    bool is_growing = true;
+    size_t passing = 0, visits = 0;
+    for (int round = 0; round < 40; round++) {
+        uint64_t cursor = 0;
+        for (size_t i = 0; i < LASTING; i++) {
+            items[i].seen = 0;
+        }
+        do {
+            struct table_walk walk = {on_visit, &visits, rng_below(&rng, 40), 1 + rng_below(&rng, 9)};
+            uint64_t next = table_scan(&table, cursor, &walk);
+            CHECK(next == 0 || (next > cursor && next >> 48 == 0));
+            cursor = next;
+            for (uint64_t n = rng_below(&rng, 200); n > 0; n--) {
+                if (passing == 0 || passing == PASSING) {
+                    is_growing = passing == 0;
+                }
+                passing -= !is_growing;
+                struct item *item = &items[LASTING + passing];
+                if (is_growing) {
+                    table_insert(&table, item->hash, item);
+                } else {
+                    CHECK(table_remove(&table, item->hash, &item->key, item_equal) == item);
+                }
+                passing += is_growing;
+            }
+        } while (cursor != 0);
+        for (size_t i = 0; i < LASTING; i++) {
+            CHECK(items[i].seen == 1);
+        }
+    }
+    table_check(&table);
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, scan_bounds_its_work_and_takes_any_cursor)
+{
+    struct item *items = items_new(5000);
+    struct table table;
+    size_t visits = 0;
+    table_init(&table, &item_kind);
+    insert_all(&table, items, 5000);
+    struct table_walk one = {on_visit, &visits, 1000, 1};
+    CHECK(table_scan(&table, 0, &one) != 0);
+    CHECK(visits < 64);
+    visits = 0;
+    struct table_walk ten = {on_visit, &visits, 10, SIZE_MAX};
+    CHECK(table_scan(&table, 0, &ten) != 0);
+    CHECK(visits >= 10 && visits < 100);
+    visits = 0;
+    CHECK(table_scan(&table, (uint64_t)1 << 48, &ten) == 0);
+    CHECK(table_scan(&table, UINT64_MAX, &ten) == 0);
+    CHECK(visits == 0);
+    CHECK(table_scan(&table, ((uint64_t)1 << 48) - 1, &ten) == 0);
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, home_ranges_tile_the_space_of_cursors)
+{
+    struct item *items = items_new(5000);
+    struct table table;
+    table_init(&table, &item_kind);
+    struct table_range range = table_home_range(&table, 12345);
+    CHECK(range.first == 0 && range.end == (uint64_t)1 << 48);
+    insert_all(&table, items, 5000);
+    uint64_t cursor = 0;
+    while (cursor >> 48 == 0) {
+        range = table_home_range(&table, cursor << 16);
+        CHECK(range.first == cursor && range.end > cursor);
+        struct table_range same = table_home_range(&table, (range.end << 16) - 1);
+        CHECK(same.first == cursor && same.end == range.end);
+        cursor = range.end;
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, prefix_finds_the_entries_that_have_it)
+{
+    enum { COUNT = 9000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    for (size_t i = 1; i < COUNT; i += 3) {
+        items[i].hash = (items[i - 1].hash >> 32 << 32) | (uint32_t)items[i].hash;
+    }
+    insert_all(&table, items, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t visits = 0;
+        items[i].seen = 0;
+        table_find_prefix(&table, (uint32_t)(items[i].hash >> 32), on_visit, &visits);
+        CHECK(items[i].seen == 1 && visits < 20);
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, iterator_yields_each_entry_once)
+{
+    enum { COUNT = 7000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    for (size_t count = 0; count < COUNT; count++) {
+        if (count % 997 == 0) {
+            struct table_iterator iterator;
+            size_t yields = 0;
+            table_iterate(&table, &iterator);
+            for (struct item *item; (item = table_next(&iterator)) != NULL; yields++) {
+                item->seen++;
+            }
+            CHECK(yields == count);
+            for (size_t i = 0; i < count; i++) {
+                CHECK(items[i].seen == 1);
+                items[i].seen = 0;
+            }
+        }
+        table_insert(&table, items[count].hash, &items[count]);
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+/* Chi-squared of `draws` random entries over `count`; fair draws give about count. */
+static double unfairness(struct table *table, struct item *items, size_t count, struct rng *rng)
+{
+    size_t draws = count * 100;
+    for (size_t i = 0; i < count; i++) {
+        items[i].seen = 0;
+    }
+    for (size_t i = 0; i < draws; i++) {
+        ((struct item *)table_random(table, rng))->seen++;
+    }
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double off = (double)items[i].seen - 100.0;
+        sum += off * off / 100.0;
+    }
+    return sum / (double)count;
+}
+
+TEST(table, random_entry_is_fair_in_uneven_segments)
+{
+    enum { COUNT = 3000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    struct rng rng;
+    rng_seed(&rng, 42);
+    table_init(&table, &item_kind);
+    for (size_t i = 0; i < COUNT / 2; i++) {
+        items[i].hash >>= 3;
+    }
+    insert_all(&table, items, COUNT);
+    CHECK(table.depth > 0);
+    double off = unfairness(&table, items, COUNT, &rng);
+    CHECK(off > 0.85 && off < 1.15);
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, random_entry_of_a_sparse_table_is_found)
+{
+    struct item *items = items_new(3);
+    struct table table;
+    struct rng rng;
+    rng_seed(&rng, 42);
+    table_init(&table, &item_kind);
+    table_reserve(&table, 100000000);
+    insert_all(&table, items, 3);
+    CHECK(unfairness(&table, items, 3, &rng) < 5);
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, sample_is_distinct_and_never_empty)
+{
+    struct item *items = items_new(4000);
+    struct table table;
+    struct rng rng;
+    rng_seed(&rng, test_seed());
+    table_init(&table, &item_kind);
+    for (size_t count = 0; count < 4000; count++) {
+        table_insert(&table, items[count].hash, &items[count]);
+        if (count > 50 && count % 100 != 0) {
+            continue;
+        }
+        void *out[40];
+        size_t max = 1 + rng_below(&rng, 40);
+        size_t sampled = table_sample(&table, &rng, out, max);
+        CHECK(sampled >= 1 && sampled <= max && sampled <= count + 1);
+        for (size_t i = 0; i < sampled; i++) {
+            for (size_t k = 0; k < i; k++) {
+                CHECK(out[i] != out[k]);
+            }
+            CHECK(find(&table, out[i]) == out[i]);
+        }
+    }
+    table_deinit(&table);
+    free(items);
+}
+
+TEST(table, drain_hands_over_everything_in_steps)
+{
+    enum { COUNT = 8000 };
+    for (size_t count = 0; count <= COUNT; count += 1 + count / 2) {
+        struct item *items = items_new(COUNT);
+        struct table table;
+        struct table_drain drain;
+        size_t visits = 0;
+        table_init(&table, &item_kind);
+        insert_all(&table, items, count);
+        table_drain_begin(&drain, &table);
+        table_check(&table);
+        CHECK(table_count(&table) == 0 && table_drain_count(&drain) == count);
+        while (!table_drain_step(&drain, on_visit, &visits, 100)) {
+            CHECK(visits + table_drain_count(&drain) == count);
+        }
+        CHECK(visits == count && table_memory(&drain.table) == 0);
+        for (size_t i = 0; i < count; i++) {
+            CHECK(items[i].seen == 1);
+        }
+        free(items);
+    }
+}
+
+TEST(table, reserve_makes_room_ahead)
+{
+    for (size_t count = 1; count < 300000; count *= 3) {
+        struct item *items = items_new(count);
+        struct table table;
+        table_init(&table, &item_kind);
+        table_reserve(&table, count);
+        size_t reserved = table_memory(&table);
+        CHECK(reserved > 0 && reserved < 1000 * 1024);
+        table_check(&table);
+        insert_all(&table, items, count);
+        table_check(&table);
+#ifndef OURO_HOSTILE
+        if (count < 60000) {
+            CHECK(table_memory(&table) == reserved);
+        }
+#endif
+        table_reserve(&table, 1000000);
+        CHECK(table_count(&table) == count);
+        table_deinit(&table);
+        free(items);
+    }
+}
