@@ -3,8 +3,8 @@
  *     directory (2^depth words; inline in struct table while there is one segment)
  *     +------+------+------+------+      word:  buckets:10 | depth:6 | segment address:48
  *     | 00.. | 01.. | 10.. | 11.. |
- *     +--|---+--|---+--|---+--|---+      Neighbouring words are equal where a segment's own depth is
- *        |      |      +------+          less than the directory's.
+ *     +--|---+--|---+--|---+--|---+      Neighbouring words are equal where a segment's own
+ *        |      |      +------+          depth is less than the directory's.
  *        v      v         v
  *     segment: one line of header, then n buckets of one line each
  *     +--------+----------+----------+-- ... --+----------+
@@ -17,46 +17,53 @@
  *     hash, in a segment of depth d:
  *     | d bits: which segment | 16 bits: window | rest ...        | 8 bits: tag |
  *
- * The window orders a segment: bucket = window * n >> 16, so buckets follow the order of hashes and n need not
- * be a power of two. An entry that finds its bucket full goes to the next with room, round the end of the segment
- * if need be, and every bucket that it passed counts it; a lookup that sees `passed` = 0 stops. The tag (never 0 for
- * an entry) is compared for all seven slots by one instruction; with the 8 or more bits of the window that the
- * bucket does not imply, a wrong entry is touched about once in 60,000 lookups.
+ * The window orders a segment: bucket = window * n >> 16, so buckets follow the order of hashes and
+ * n need not be a power of two. An entry that finds its bucket full goes to the next with room,
+ * round the end of the segment if need be, and every bucket that it passed counts it; a lookup that
+ * sees `passed` = 0 stops. The tag (never 0 for an entry) is compared for all seven slots by one
+ * instruction; with the 8 or more bits of the window that the bucket does not imply, a wrong entry
+ * is touched about once in 10,000 lookups.
  *
- * Growth. A segment that is 7/8 full moves to the allocator's next size class: at most 25 % more, from 128 bytes
- * to 14 KiB, and reads no entry, because the stored windows say where everything goes. A segment of the largest
- * size splits by the first bit of the window into two of about 77 % load; only that reads the entries (for the
- * one bit that the window gains at its end), with prefetches ahead. If the directory has no index bit for that, it
- * doubles. So the load stays between 70 % and 87 % at any size of the table. Shrinking is the mirror image: under
- * 3/8 load a segment moves to a smaller class, or joins its buddy if both fill at most half a segment; when no segment needs
- * the directory's last bit, it halves.
+ * Growth. A segment that is 7/8 full moves to the allocator's next size class: at most 25 % more,
+ * from 128 bytes to 14 KiB, and reads no entry, because the stored windows say where everything
+ * goes. A segment of the largest size splits by the first bit of the window into two of about 77 %
+ * load; only that reads the entries (for the one bit that the window gains at its end), with
+ * prefetches ahead. If the directory has no index bit for that, it doubles. So the load stays
+ * between 70 % and 87 % at any size of the table. Shrinking is the mirror image: under 3/8 load a
+ * segment moves to a smaller class, or joins its buddy if both fill at most half a segment; when no
+ * segment needs the directory's last bit, it halves.
  *
- * Costs. find: 2 dependent misses (bucket, entry), the directory being small (about 7 bytes per 1,000 entries);
- * insert: one line of header more. Bytes per entry: 8 * 8/7 / load, that is 10.5 to 13, measured 11.4 on average from 100,000
- * to 10 million entries. The longest step is a split: about 1,370 entries.
+ * Costs. find: 2 dependent misses (bucket, entry), the directory being small (about 10 bytes per
+ * 1,000 entries); insert: one line of header more. Bytes per entry: 8 * 8/7 / load, that is 11.0 to
+ * 12.4, measured 11.6 on average from 100,000 to 10 million entries. The longest step is a split:
+ * about 1,370 entries.
  *
- * Chosen keys. The hash is keyed, so nobody can choose collisions; but if they happen, a segment whose entries do
- * not part when split, or a directory of more than 16 words per segment, is not split: the segment grows on
- * beyond the usual size instead ("oversized"; its word holds 0 for n). Then lookups of the colliding keys become a walk
- * over them, and nothing else in the table is slower.
+ * Chosen keys. The hash is keyed, so nobody can choose collisions; but if they happen, splits that
+ * do not part the entries stop when the directory would take more than a quarter of the memory. The
+ * segment then grows on beyond the usual size ("oversized"; from 1,024 buckets on its word holds 0
+ * for n). Lookups of the colliding keys become a walk over them, and nothing outside that segment
+ * is slower.
  *
  * Invariants, asserted by table_check:
- *   1. A segment of depth d owns 2^(depth - d) neighbouring words, all equal, beginning at a multiple of that.
- *   2. A slot is used exactly if its tag is not 0; then tag, window and segment are those of the entry's hash.
- *   3. From an entry's home to its bucket, every bucket but the last counts it in `passed`; `passed` is exact
- *      until it reaches 255, where it stays until the segment is rebuilt.
+ *   1. A segment of depth d owns 2^(depth - d) neighbouring words, all equal, beginning at a
+ *      multiple of that.
+ *   2. A slot is used exactly if its tag is not 0; then tag, window and segment are those of the
+ *      entry's hash.
+ *   3. From an entry's home to its bucket, every bucket but the last counts it in `passed`;
+ *      `passed` is exact until it reaches 255, where it stays until the segment is rebuilt.
  *   4. header.used is the number of used slots, and at most segment_room(n).
- *   5. The sums in struct table (count, memory, segments, deepest) are exact, buckets_most is an upper bound; no
- *      entries means no segments, but for a reserved table.
+ *   5. The sums in struct table (count, memory, segments, deepest) are exact, buckets_most is an
+ *      upper bound; no entries means no segments, but for a reserved table.
  *
- * Rejected. Doubling one array with two tables in motion (a spike of memory and two lookups for a long time; a single
- * allocation of many megabytes). Chained overflow buckets (a third dependent miss, and memory that depends
- * on luck). Keeping more hash bits in the slot so that splits read no entries (addresses need the room). Bit-reversed
- * cursors (an entry can be seen twice after a resize; a position in the order of hashes cannot). Segments of 32 KiB:
- * jemalloc pads what is larger than 14 KiB by a page, and two classes of 25 % make the load swing more.
+ * Rejected. Doubling one array with two tables in motion (a spike of memory and two lookups for a
+ * long time; a single allocation of many megabytes). Chained overflow buckets (a third dependent
+ * miss, and memory that depends on luck). Keeping more hash bits in the slot so that splits read no
+ * entries (addresses need the room). Bit-reversed cursors (an entry can be seen twice after a
+ * resize; a position in the order of hashes cannot). Segments of 32 KiB: jemalloc pads what is
+ * larger than 14 KiB by a page, and two classes of 25 % make the load swing more.
  *
- * Sources: Fagin et al., Extendible Hashing (1979); the tags of Abseil's Swiss tables and F14; the 64-byte buckets of
- * Pelikan's Segcache. */
+ * Sources: Fagin et al., Extendible Hashing (1979); the tags of Abseil's Swiss tables and F14; the
+ * 64-byte buckets of Pelikan's Segcache. */
 #include "ds/table.h"
 
 #include <assert.h>
@@ -74,10 +81,9 @@ enum {
     SEGMENT_BUCKETS_MAX = SEGMENT_LINES_MAX - 1,
     SPLIT_LOAD_PERCENT = 80,  /* A new segment gets at most this load, and 77 after a split. */
     SHRINK_LOAD_PERCENT = 65, /* The same for a segment that shrinks: far from both thresholds. */
-    WORDS_PER_SEGMENT_MAX = 16,
-    SPLIT_SHARE_MIN = 16,   /* Each half of a split gets at least 1/16. */
-    RESERVE_DEPTH_MAX = 6,  /* 64 segments, 0.9 MB: about 100 us. */
-    RANDOM_TRIES_MAX = 256, /* Expected: 2 to 5. */
+    DIRECTORY_SHARE_MIN = 4,  /* The directory takes at most 1/4 of all memory; usually 1/1,000. */
+    RESERVE_DEPTH_MAX = 6,    /* 64 segments, 0.9 MB: about 100 us. */
+    RANDOM_TRIES_MAX = 256,   /* Expected: 2 to 5. */
     SAMPLE_BUCKETS_MIN = 64,
     PASSED_MAX = 255,
 };
@@ -95,7 +101,7 @@ static_assert(sizeof(struct segment) == sizeof(struct table_bucket), "the header
 static_assert(offsetof(struct segment, buckets) == 0, "table_probe_at finds the count there");
 static_assert(SEGMENT_BUCKETS_MAX < 1024, "the count fits in a word");
 
-/* --- Words and sizes --------------------------------------------------------------------------------------- */
+/* --- Words and sizes ------------------------------------------------------------------------- */
 
 static struct segment *word_segment(uint64_t word)
 {
@@ -151,7 +157,8 @@ static uint32_t segment_room(uint32_t buckets)
     return (uint32_t)(slots - slots / 8);
 }
 
-/* The allocator's size class for so many lines of 64 bytes: 4 classes per doubling from 8 lines on. */
+/* The allocator's size class for so many lines of 64 bytes: 4 classes per doubling from 8 lines on.
+ */
 static uint64_t lines_rounded(uint64_t lines)
 {
     if (lines <= 8) {
@@ -174,7 +181,7 @@ static uint32_t buckets_for(uint32_t entries, uint32_t load_percent)
     return (uint32_t)buckets;
 }
 
-/* --- Segments ---------------------------------------------------------------------------------------------- */
+/* --- Segments -------------------------------------------------------------------------------- */
 
 static size_t segment_bytes(const struct segment *segment)
 {
@@ -269,7 +276,7 @@ static void segment_resize(struct table *table, uint64_t hash, struct segment *s
     }
 }
 
-/* --- Growth ------------------------------------------------------------------------------------------------ */
+/* --- Growth ---------------------------------------------------------------------------------- */
 
 static void directory_double(struct table *table)
 {
@@ -303,19 +310,16 @@ static uint32_t segment_upper_count(const struct segment *segment)
     return count;
 }
 
-static bool segment_may_split(const struct table *table, const struct segment *segment,
-                              uint32_t upper)
+static bool segment_may_split(const struct table *table, const struct segment *segment)
 {
-    uint32_t lower = segment->used - upper;
-    uint32_t lesser = lower < upper ? lower : upper;
-    bool fits = segment->depth < table->depth ||
-                2 * table_words_count(table) <= (uint64_t)WORDS_PER_SEGMENT_MAX * table->segments;
-    return segment->depth < TABLE_DEPTH_MAX && fits && lesser >= segment->used / SPLIT_SHARE_MIN;
+    size_t doubled = 2 * table_words_count(table) * sizeof(uint64_t);
+    bool fits = segment->depth < table->depth || doubled <= table->memory / DIRECTORY_SHARE_MIN;
+    return segment->depth < TABLE_DEPTH_MAX && fits;
 }
 
-static void segment_split(struct table *table, uint64_t hash, struct segment *segment,
-                          uint32_t upper)
+static void segment_split(struct table *table, uint64_t hash, struct segment *segment)
 {
+    uint32_t upper = segment_upper_count(segment);
     if (segment->depth == table->depth) {
         directory_double(table);
     }
@@ -348,17 +352,14 @@ static void segment_split(struct table *table, uint64_t hash, struct segment *se
 static void segment_grow(struct table *table, uint64_t hash, struct segment *segment)
 {
     uint64_t lines = lines_rounded((uint64_t)segment->buckets + 2);
-    if (lines > SEGMENT_LINES_MAX) {
-        uint32_t upper = segment_upper_count(segment);
-        if (segment_may_split(table, segment, upper)) {
-            segment_split(table, hash, segment, upper);
-            return;
-        }
+    if (lines > SEGMENT_LINES_MAX && segment_may_split(table, segment)) {
+        segment_split(table, hash, segment);
+        return;
     }
     segment_resize(table, hash, segment, (uint32_t)lines - 1);
 }
 
-/* --- Shrinking --------------------------------------------------------------------------------------------- */
+/* --- Shrinking ------------------------------------------------------------------------------- */
 
 /* Sets `deepest` and `buckets_most` anew. */
 static void directory_survey(struct table *table)
@@ -433,7 +434,7 @@ static void segment_shrink(struct table *table, uint64_t hash, struct segment *s
     }
 }
 
-/* --- Public: life and change ------------------------------------------------------------------------------- */
+/* --- Public: life and change ----------------------------------------------------------------- */
 
 void table_init(struct table *table, const struct table_kind *kind)
 {
@@ -525,7 +526,7 @@ void table_reserve(struct table *table, size_t count)
     table->deepest = (uint32_t)words;
 }
 
-/* --- Public: walks ----------------------------------------------------------------------------------------- */
+/* --- Public: walks --------------------------------------------------------------------------- */
 
 /* Part of a segment: the entries of home bucket `home` whose window is in [from, to). */
 struct span {
@@ -538,7 +539,8 @@ static bool span_has(const struct span *span, uint64_t slot)
     return (uint32_t)(slot >> 48) - span->from < span->to - span->from;
 }
 
-/* `floor` is 0, or a cursor: entries of the first window that are known to lie below it are left out. */
+/* `floor` is 0, or a cursor: entries of the first window that are known to lie below it are left
+ * out. */
 static size_t span_visit(const struct table *table, const struct span *span, uint64_t floor,
                          const struct table_walk *walk)
 {
@@ -690,8 +692,9 @@ static void *table_at(const struct table *table, uint64_t index)
     return entry;
 }
 
-/* A try draws a segment and a slot number as if every segment were as large as the largest, and counts only if an entry is
- * there. So all entries are equally likely, whatever the depth, size and load of their segments. */
+/* A try draws a segment and a slot number as if every segment were as large as the largest, and
+ * counts only if an entry is there. So all entries are equally likely, whatever the depth, size and
+ * load of their segments. */
 void *table_random(const struct table *table, struct rng *rng)
 {
     if (table->count == 0) {
@@ -738,7 +741,7 @@ size_t table_sample(const struct table *table, struct rng *rng, void **out, size
     return count;
 }
 
-/* --- Public: destruction in slices ------------------------------------------------------------------------- */
+/* --- Public: destruction in slices ----------------------------------------------------------- */
 
 void table_drain_begin(struct table_drain *drain, struct table *table)
 {
@@ -787,9 +790,10 @@ bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *con
     return true;
 }
 
-/* --- Public: invariants ------------------------------------------------------------------------------------ */
+/* --- Public: invariants ---------------------------------------------------------------------- */
 
-/* Asserts that `passed` of each bucket counts the entries that went by: +1 where a probe starts, -1 where it ends. */
+/* Asserts that `passed` of each bucket counts the entries that went by: +1 where a probe starts, -1
+ * where it ends. */
 static void segment_check_passed(const struct segment *segment)
 {
     uint32_t n = segment->buckets;
@@ -812,8 +816,7 @@ static void segment_check_passed(const struct segment *segment)
     mem_free(change);
 }
 
-static void segment_check(const struct table *table, const struct segment *segment,
-                          uint64_t prefix)
+static void segment_check(const struct table *table, const struct segment *segment, uint64_t prefix)
 {
     uint32_t used_count = 0;
     for (uint32_t i = 0; i < segment->buckets; i++) {

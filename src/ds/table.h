@@ -1,64 +1,25 @@
-/* A hash set of pointers to entries. An entry holds its own key; the table knows nothing of its form and asks
- * through `struct table_kind` for its hash. The essay is in table.c; what a lookup needs is inline here so that
- * the caller's comparison is inlined too. Entries' addresses fit in 48 bits and are never NULL.
+/* A hash set of pointers to entries. An entry holds its own key; the table knows nothing of its
+ * form and asks through `struct table_kind` for its hash. The essay is in table.c; lookups
+ * (table_find, table_find_slot, table_prefetch) are in table_lookup.h, inline so that the caller's
+ * comparison is inlined too. Entries' addresses fit in 48 bits and are never NULL.
  *
- * Hashes must be well mixed in all 64 bits (XXH3): the top bits choose the segment and the bucket, the low 8 are
- * the tag. Positions in the table ("cursors") are hash >> 16: below 2^48, and valid whatever its size. */
+ * Hashes must be well mixed in all 64 bits (XXH3): the top bits choose the segment and the bucket,
+ * the low 8 are the tag. Positions in the table ("cursors") are hash >> 16: below 2^48, and valid
+ * whatever its size. */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__SSE2__)
-#include <emmintrin.h>
-#elif defined(__ARM_NEON) && defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
 #include "base/rng.h"
-
-/* The hash that `entry` was inserted with. */
-typedef uint64_t (*table_hash_fn)(const void *entry, const void *context);
-
-/* What a table must know about its entries. It outlives the table; a seed travels in `context`. */
-struct table_kind {
-    table_hash_fn hash_of;
-    const void *context; /* Handed to hash_of. */
-};
-
-/* Embedded by value; may be moved in memory. Fields are private to table.h and table.c. */
-struct table {
-    union {
-        uint64_t word;   /* depth 0: the only segment, or 0 when there is none. */
-        uint64_t *words; /* depth > 0: directory of 2^depth segment words, owned. */
-    };
-    const struct table_kind *kind;
-    size_t count;          /* Entries. */
-    size_t memory;         /* Bytes of segments and directory. */
-    uint32_t segments;     /* Segments. */
-    uint32_t deepest;      /* Segments whose own depth equals `depth`; 0 when depth is 0. */
-    uint32_t buckets_most; /* No segment has more buckets than this. */
-    uint8_t depth;         /* Hash bits that index the directory. */
-};
-
-enum {
-    TABLE_SLOTS = 7,      /* Slots in a bucket. */
-    TABLE_DEPTH_MAX = 32, /* Depth + 16 stored bits fit in a 48-bit cursor. */
-};
-
-/* One cache line: 7 tags (0 = empty slot), how many entries passed by on their probe, 7 slots. */
-struct table_bucket {
-    uint8_t tags[TABLE_SLOTS];
-    uint8_t passed; /* Entries homed at or before this bucket that live after it; 255 sticks. */
-    uint64_t slots[TABLE_SLOTS]; /* Entry in the low 48 bits, 16 hash bits below the prefix above. */
-};
+#include "ds/table_lookup.h"
 
 /* `kind` is borrowed. Allocates nothing. */
 void table_init(struct table *table, const struct table_kind *kind);
 
-/* Frees segments and directory at once, not the entries; the table is then empty and usable. For large tables
- * see table_drain_begin. */
+/* Frees segments and directory at once, not the entries; the table is then empty and usable. For
+ * large tables see table_drain_begin. */
 void table_deinit(struct table *table);
 
 static inline size_t table_count(const struct table *table)
@@ -72,144 +33,14 @@ static inline size_t table_memory(const struct table *table)
     return table->memory;
 }
 
-/* --- Lookup ------------------------------------------------------------------------------------------------ */
+/* --- Change ---------------------------------------------------------------------------------- */
 
-static inline void *table_slot_entry(const uint64_t *slot)
-{
-    return (void *)(uintptr_t)(*slot & 0xffffffffffffULL);
-}
-
-/* Replaces the entry in place by one with the same hash (the same key in a new allocation). */
-static inline void table_slot_set(uint64_t *slot, void *entry)
-{
-    *slot = (*slot & ~0xffffffffffffULL) | (uint64_t)(uintptr_t)entry;
-}
-
-/* Private to the room: where a hash begins to look. */
-struct table_probe {
-    struct table_bucket *first; /* Bucket 0 of the segment; NULL when the table is empty. */
-    uint32_t buckets;           /* Buckets in the segment. */
-    uint32_t home;              /* Index of the bucket where the probe starts. */
-    uint16_t window;            /* The 16 hash bits that the slot stores. */
-    uint8_t tag;
-};
-
-static inline uint64_t table_word(const struct table *table, uint64_t hash)
-{
-    const uint64_t *words = table->depth == 0 ? &table->word : table->words;
-    return words[(hash >> 1) >> (63 - table->depth)];
-}
-
-/* Word: segment address in the low 48 bits, then 6 bits of depth, then 10 bits of bucket count (0 = too many for
- * them, see the segment's header, whose first 4 bytes are the count). The header is one bucket long. */
-static inline struct table_probe table_probe_at(const struct table *table, uint64_t hash)
-{
-    uint64_t word = table_word(table, hash);
-    struct table_bucket *header =
-        (struct table_bucket *)(uintptr_t)(word & 0xffffffffffffULL);
-    struct table_probe probe = {.tag = (uint8_t)hash, .buckets = (uint32_t)(word >> 54)};
-    if (header == NULL) {
-        return probe;
-    }
-    if (__builtin_expect(probe.buckets == 0, 0)) {
-        probe.buckets = *(const uint32_t *)(const void *)header;
-    }
-    probe.tag = (uint8_t)(probe.tag + (probe.tag == 0));
-    probe.first = header + 1;
-    probe.window = (uint16_t)((hash << ((word >> 48) & 63)) >> 48);
-    probe.home = (uint32_t)(((uint64_t)probe.window * probe.buckets) >> 16);
-    return probe;
-}
-
-/* Bit i is set when tags[i] == tag, i < 7. */
-static inline uint32_t table_bucket_match(const struct table_bucket *bucket, uint8_t tag)
-{
-#if defined(__SSE2__)
-    __m128i tags = _mm_loadl_epi64((const __m128i *)(const void *)bucket);
-    __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8((char)tag));
-    return (uint32_t)_mm_movemask_epi8(equal) & 0x7f;
-#elif defined(__ARM_NEON) && defined(__aarch64__)
-    static const uint8_t bits[8] = {1, 2, 4, 8, 16, 32, 64, 0};
-    uint8x8_t equal = vceq_u8(vld1_u8(bucket->tags), vdup_n_u8(tag));
-    return vaddv_u8(vand_u8(equal, vld1_u8(bits)));
-#else
-    uint32_t mask = 0;
-    for (uint32_t i = 0; i < TABLE_SLOTS; i++) {
-        mask |= (uint32_t)(bucket->tags[i] == tag) << i;
-    }
-    return mask;
-#endif
-}
-
-/* Begins to load the bucket where `hash` lives. */
-static inline void table_prefetch(const struct table *table, uint64_t hash)
-{
-    struct table_probe probe = table_probe_at(table, hash);
-    if (probe.first != NULL) {
-        __builtin_prefetch(&probe.first[probe.home]);
-    }
-}
-
-/* Begins to load the entries in that bucket whose tag and stored bits match; call it when table_prefetch has had time
- * to work. */
-static inline void table_prefetch_entry(const struct table *table, uint64_t hash)
-{
-    struct table_probe probe = table_probe_at(table, hash);
-    if (probe.first == NULL) {
-        return;
-    }
-    const struct table_bucket *bucket = &probe.first[probe.home];
-    for (uint32_t match = table_bucket_match(bucket, probe.tag); match != 0; match &= match - 1) {
-        const uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
-        if (*slot >> 48 == probe.window) {
-            __builtin_prefetch(table_slot_entry(slot));
-        }
-    }
-}
-
-typedef bool (*table_equal_fn)(const void *entry, const void *key);
-
-/* The slot of the entry for which equal(entry, key) holds, or NULL. Valid until the next insert or remove. */
-static inline __attribute__((always_inline)) uint64_t *
-table_find_slot(const struct table *table, uint64_t hash, const void *key, table_equal_fn equal)
-{
-    struct table_probe probe = table_probe_at(table, hash);
-    if (probe.first == NULL) {
-        return NULL;
-    }
-    for (uint32_t i = probe.home, left = probe.buckets; left > 0; left--) {
-        struct table_bucket *bucket = &probe.first[i];
-        uint32_t match = table_bucket_match(bucket, probe.tag);
-        for (; match != 0; match &= match - 1) {
-            uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
-            if (*slot >> 48 == probe.window && equal(table_slot_entry(slot), key)) {
-                return slot;
-            }
-        }
-        if (__builtin_expect(bucket->passed == 0, 1)) {
-            return NULL;
-        }
-        i = i + 1 == probe.buckets ? 0 : i + 1;
-    }
-    return NULL;
-}
-
-/* The entry for which equal(entry, key) holds, or NULL. */
-static inline __attribute__((always_inline)) void *
-table_find(const struct table *table, uint64_t hash, const void *key, table_equal_fn equal)
-{
-    uint64_t *slot = table_find_slot(table, hash, key, equal);
-    return slot == NULL ? NULL : table_slot_entry(slot);
-}
-
-/* --- Change ------------------------------------------------------------------------------------------------ */
-
-/* Adds an entry whose key is known to be absent; returns its slot. Amortised O(1); the worst call splits one
- * segment (about 1,400 entries, whose hashes are read again). Does not fail. */
+/* Adds an entry whose key is known to be absent; returns its slot. Amortised O(1); the worst call
+ * splits one segment (about 1,400 entries, whose hashes are read again). Does not fail. */
 uint64_t *table_insert(struct table *table, uint64_t hash, void *entry);
 
-/* Removes what `slot` holds; `hash` is that entry's. The entry itself is the caller's to free. Amortised O(1); may
- * shrink or merge segments. */
+/* Removes what `slot` holds; `hash` is that entry's. The entry itself is the caller's to free.
+ * Amortised O(1); may shrink or merge segments. */
 void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot);
 
 /* Removes and returns the matching entry, or NULL. */
@@ -225,11 +56,11 @@ table_remove(struct table *table, uint64_t hash, const void *key, table_equal_fn
     return entry;
 }
 
-/* Prepares an empty table for `count` entries, as far as a bounded amount of work (about a megabyte of segments) goes; on a
- * table with entries it does nothing. */
+/* Prepares an empty table for `count` entries, as far as a bounded amount of work (about a megabyte
+ * of segments) goes; on a table with entries it does nothing. */
 void table_reserve(struct table *table, size_t count);
 
-/* --- Walks ------------------------------------------------------------------------------------------------- */
+/* --- Walks ----------------------------------------------------------------------------------- */
 
 /* Must not modify the table. */
 typedef void (*table_visit_fn)(void *context, void *entry);
@@ -241,20 +72,23 @@ struct table_walk {
     size_t buckets_max; /* At most so many buckets; at least one is always visited. */
 };
 
-/* Visits entries in order of hash from `cursor` on and returns the cursor to go on with; 0 is start and end. The
- * table may change between calls in any way: what is present throughout the walk is visited exactly once. An entry inserted
- * meanwhile is visited if and only if its hash >> 16 is not below the cursor at that time. A cursor from a client may be any
- * number; values of 2^48 and more end the walk. */
+/* Visits entries in order of hash from `cursor` on and returns the cursor to go on with; 0 is start
+ * and end. The table may change between calls in any way: what is present throughout the walk is
+ * visited exactly once. An entry inserted meanwhile is visited if and only if its hash >> 16 is not
+ * below the cursor at that time. A cursor from a client may be any number; values of 2^48 and more
+ * end the walk. */
 uint64_t table_scan(const struct table *table, uint64_t cursor, const struct table_walk *walk);
 
-/* The range of cursors [first, end) of the bucket where `hash` lives; end is 1 << 48 for the last. An empty table is one range. */
+/* The range of cursors [first, end) of the bucket where `hash` lives; end is 1 << 48 for the last.
+ * An empty table is one range. */
 struct table_range {
     uint64_t first, end;
 };
 struct table_range table_home_range(const struct table *table, uint64_t hash);
 
-/* Visits every entry whose hash has `prefix` in its top 32 bits, and, while the table is small enough that it does not
- * store all of those bits, perhaps a few others: the visitor checks. About one bucket. */
+/* Visits every entry whose hash has `prefix` in its top 32 bits, and, while the table is small
+ * enough that it does not store all of those bits, perhaps a few others: the visitor checks. About
+ * one bucket. */
 void table_find_prefix(const struct table *table, uint32_t prefix, table_visit_fn visit,
                        void *context);
 
@@ -271,11 +105,12 @@ void *table_next(struct table_iterator *iterator); /* NULL at the end. */
 /* A uniformly random entry, NULL when there is none. Expected O(1). */
 void *table_random(const struct table *table, struct rng *rng);
 
-/* Up to `max` distinct entries that lie together at a random place: a few cache lines for a whole sample, so not quite fair.
- * Returns how many; at least 1 when the table has entries and max > 0. */
+/* Up to `max` distinct entries that lie together at a random place: a few cache lines for a whole
+ * sample, so not quite fair. Returns how many; at least 1 when the table has entries and max > 0.
+ */
 size_t table_sample(const struct table *table, struct rng *rng, void **out, size_t max);
 
-/* --- Destruction in slices --------------------------------------------------------------------------------- */
+/* --- Destruction in slices ------------------------------------------------------------------- */
 
 /* Contents that were taken from a table, on their way to be freed. */
 struct table_drain {
@@ -287,8 +122,8 @@ struct table_drain {
 /* Moves everything out of `table`, which is empty afterwards. O(1). */
 void table_drain_begin(struct table_drain *drain, struct table *table);
 
-/* Hands over about `entries_max` entries to `visit`, which owns them (it may free them), and frees segments as they are
- * finished. Returns true when all is gone. */
+/* Hands over about `entries_max` entries to `visit`, which owns them (it may free them), and frees
+ * segments as they are finished. Returns true when all is gone. */
 bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *context,
                       size_t entries_max);
 

@@ -1,36 +1,43 @@
 /* A hierarchical timer wheel of 32-bit references.
  *
- * Time in milliseconds is read as 8 digits of 6 bits. A reference lies at the level of the highest digit in which its
- * deadline differs from the wheel's time, in the slot of the deadline's digit there:
+ * Time in milliseconds is read as 8 digits of 6 bits. A reference lies at the level of the highest
+ * digit in which its deadline differs from the wheel's time, in the slot of the deadline's digit
+ * there:
  *
  *     level 7     ...      level 2         level 1         level 0
  *     8,900 years          4 minutes       4 seconds       64 ms       (the whole level spans)
  *     |..X.....|           |.....X..|      |...X....|      |.X..X...|
  *         |
- *         +--> wheel_list: chunk -> chunk -> chunk     chunk: | next 8 | count 2 | cap 2 | ref 4 * cap |
- *                          (room)   (full)   (full)
+ *         +--> chunk (room) -> chunk (full) -> chunk (full)
  *
- * When time reaches the first millisecond of a slot, its references are handed to the owner. At level 0 they are due; at
- * a higher level the owner adds them again and they fall to a lower one: at most 7 times in a reference's life, once
- * per factor of 64 in its time to live. The wheel stores no deadline; the owner's entry has it.
+ *     chunk: | next 8 | count 2 | cap 2 | ref 4 * cap |
  *
- * Costs. add: O(1). advance: O(1) per reference moved plus O(levels) per occupied slot; time may jump over any
- * number of empty slots at once. next: O(levels). Memory: chunks of 32 bytes (5 references), doubling to 512 (125), so
- * 4.1 bytes per reference when there are many; 512 bytes per level in use.
+ * When time reaches the first millisecond of a slot, its references are handed to the owner. At
+ * level 0 they are due; at a higher level the owner adds them again and they fall to a lower one:
+ * at most 7 times in a reference's life, once per factor of 64 in its time to live. The wheel
+ * stores no deadline; the owner's entry has it.
  *
- * Stale references (their key was deleted or filed elsewhere) stay until their slot is due or, when they outnumber the
- * living, until a compaction: it takes one slot's chunks at a time onto `sweep` and puts back what is kept.
+ * Costs. add: O(1). advance: O(1) per reference moved plus O(levels) per occupied slot; time may
+ * jump over any number of empty slots at once. next: O(levels). Memory: chunks of 32 bytes (5
+ * references), doubling to 512 (125), so 4.1 bytes per reference when there are many; 512 bytes per
+ * level in use.
+ *
+ * Stale references (their key was deleted or filed elsewhere) stay until their slot is due or, when
+ * they outnumber the living, until a compaction: it takes one slot's chunks at a time onto `sweep`
+ * and puts back what is kept.
  *
  * Invariants, asserted by wheel_check:
- *   1. Every used slot of level L has an index above digit L of now_ms. So the first used slot of the lowest used
- *      level is the earliest, two slots never begin at the same time, and an add never goes to the slot being drained.
- *   2. A bit in `occupied` is set exactly if the slot has a chunk, or if `sweep` holds chunks of it.
+ *   1. Every used slot of level L has an index above digit L of now_ms. So the first used slot of
+ *      the lowest used level is the earliest, two slots never begin at the same time, and an add
+ *      never goes to the slot being drained.
+ *   2. A bit in `occupied` is set exactly if the slot has a chunk, or if `sweep` holds chunks of
+ * it.
  *   3. Chunks are not empty; only the first of a list has room.
  *   4. now_ms <= target_ms < WHEEL_MS_MAX; `count` and `memory` are exact; stale <= count.
  *
- * Rejected. A heap or tree of deadlines (O(log n), 16 bytes or more per key). Pointers to entries (each delete and overwrite
- * would have to find and unlink its own). Sampling, as Redis does (dead keys stay in memory for long). A free list of
- * chunks: the allocator's thread cache is one.
+ * Rejected. A heap or tree of deadlines (O(log n), 16 bytes or more per key). Pointers to entries
+ * (each delete and overwrite would have to find and unlink its own). Sampling, as Redis does (dead
+ * keys stay in memory for long). A free list of chunks: the allocator's thread cache is one.
  *
  * Sources: Varghese and Lauck, Hashed and Hierarchical Timing Wheels (1987). */
 #include "ds/wheel.h"
@@ -60,7 +67,7 @@ struct wheel_chunk {
 
 static_assert(offsetof(struct wheel_chunk, refs) == 12, "the header of a chunk has 12 bytes");
 
-/* --- Chunks ------------------------------------------------------------------------------------------------ */
+/* --- Chunks ---------------------------------------------------------------------------------- */
 
 static size_t chunk_bytes(size_t cap)
 {
@@ -108,7 +115,7 @@ static void list_drop(struct wheel *wheel, struct wheel_list *list)
     }
 }
 
-/* --- Places ------------------------------------------------------------------------------------------------ */
+/* --- Places ---------------------------------------------------------------------------------- */
 
 static int64_t wheel_clamp(int64_t ms)
 {
@@ -151,7 +158,7 @@ static uint32_t wheel_first(const struct wheel *wheel, int64_t *begin_ms)
     return WHEEL_PLACES;
 }
 
-/* --- Public ------------------------------------------------------------------------------------------------ */
+/* --- Public ---------------------------------------------------------------------------------- */
 
 void wheel_init(struct wheel *wheel, int64_t now_ms)
 {
@@ -215,7 +222,8 @@ static void due_refill(struct wheel *wheel)
     }
 }
 
-/* Moves time on to the next used slot and its references to `due`; without one up to target_ms, to target_ms. */
+/* Moves time on to the next used slot and its references to `due`; without one up to target_ms, to
+ * target_ms. */
 static void wheel_turn(struct wheel *wheel)
 {
     int64_t begin_ms;
@@ -289,7 +297,8 @@ static bool sweep_begin(struct wheel *wheel)
     return false;
 }
 
-/* Takes up to WHEEL_BATCH_MAX references from `sweep` and puts those to keep back into their slot. */
+/* Takes up to WHEEL_BATCH_MAX references from `sweep` and puts those to keep back into their slot.
+ */
 static size_t sweep_batch(struct wheel *wheel, wheel_keep_fn keep, void *context)
 {
     uint32_t refs[WHEEL_BATCH_MAX];
@@ -330,7 +339,7 @@ bool wheel_compact_step(struct wheel *wheel, wheel_keep_fn keep, void *context, 
     return false;
 }
 
-/* --- Invariants -------------------------------------------------------------------------------------------- */
+/* --- Invariants ------------------------------------------------------------------------------ */
 
 static void list_check(const struct wheel_list *list, struct wheel *sum)
 {

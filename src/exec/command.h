@@ -36,6 +36,7 @@ enum command_flag {
     CMD_TOUCHES_ARBITRARY_KEYS = 1 << 20,
     /* A write whose changes are not asserted by debug builds (it may legally change nothing). */
     CMD_NO_EFFECT = 1 << 21,
+    CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 
 /* ACL categories; those that flags imply (write, read, admin, dangerous, fast, slow, ...) are added

@@ -212,10 +212,12 @@ void exec_set_latency_hook(struct exec *exec, exec_latency_fn fn, void *context,
                            int64_t threshold_us);
 void exec_note_latency(struct exec *exec, const char *event, int64_t duration_us);
 
-/* Passwords and users: `check` says whether they match. is_required: whether new sessions must
- * authenticate. */
+/* Passwords and users: `check` says whether they match, `has_user` (NULL: there is only "default")
+ * whether there is such a user. is_required: whether new sessions must authenticate; without it
+ * the default user takes any password. */
 struct exec_auth {
     bool (*check)(void *context, struct slice user, struct slice password);
+    bool (*has_user)(void *context, struct slice user);
     bool is_required;
     void *context;
 };

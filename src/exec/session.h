@@ -35,6 +35,7 @@ enum session_flag {
     SESSION_REPLICA = 1 << 13,
     SESSION_PUBSUB = 1 << 14, /* RESP2 subscribed mode. */
     SESSION_MULTI = 1 << 15,
+    SESSION_LOCAL = 1 << 18,     /* The peer is on the loopback interface or a unix socket. */
     SESSION_PROTECTED = 1 << 16, /* Refused by protected mode. */
     SESSION_PAUSED = 1 << 17,    /* Suspended by CLIENT PAUSE. */
 };
@@ -134,6 +135,21 @@ void session_reset(struct session *session);
 /* It proved to be `user` (empty: the default user): opens GATE_AUTH. */
 void session_authenticate(struct session *session, struct slice user);
 
+/* The types of CLIENT KILL and CLIENT LIST. */
+enum session_kind {
+    SESSION_KIND_NORMAL,
+    SESSION_KIND_PRIMARY,
+    SESSION_KIND_REPLICA,
+    SESSION_KIND_PUBSUB,
+};
+enum session_kind session_kind(const struct session *session);
+
+/* Subscribed to anything, in either protocol. */
+static inline bool session_is_subscribed(const struct session *session)
+{
+    return session->channel_count + session->pattern_count + session->shard_channel_count != 0;
+}
+
 static inline const char *session_user(const struct session *session)
 {
     return session->user != NULL ? session->user : "default";
@@ -144,3 +160,8 @@ void session_set_text(char **field, struct slice text);
 
 /* One line as CLIENT LIST prints it, without the line end. */
 void session_describe(struct session *session, int64_t now_ms, struct buf *out);
+
+static inline bool session_is_local(const struct session *session)
+{
+    return (session->flags & (SESSION_LOCAL | SESSION_UNIX_SOCKET | SESSION_INTERNAL)) != 0;
+}

@@ -6,10 +6,10 @@
  *
  * Commands are parsed where the kernel put them. Only a command that is cut by the end of a buffer
  * is copied: its first part moves to the connection's own buffer, and then a little of the next
- * buffer is joined to it (a bridge), twice as much each time that does not suffice. When the command
- * is complete, parsing steps over the bridge into the received buffer and the own buffer is freed.
- * So a stream of small commands costs one copy of a fraction of a command per 16 KiB, and an idle
- * connection owns nothing.
+ * buffer is joined to it (a bridge), twice as much each time that does not suffice. When the
+ * command is complete, parsing steps over the bridge into the received buffer and the own buffer is
+ * freed. So a stream of small commands costs one copy of a fraction of a command per 16 KiB, and an
+ * idle connection owns nothing.
  *
  * A connection that may not execute (it blocks, or waits) moves everything to its own buffer, so
  * that it does not keep the ring's buffers from others.
@@ -102,7 +102,8 @@ static void held_free(struct conn *conn)
     conn->held = NULL;
 }
 
-/* Arguments of a parsed command that point into [from, from + len) follow their bytes to `to`. */
+/* Arguments of a parsed command that point into [from, from + len) follow their bytes to `to`. An
+ * empty one at the very end stays: its pointer is never read. */
 static void move_args(struct conn *conn, const char *from, size_t len, const char *to)
 {
     if ((conn->flags & CONN_PARSED) == 0) {
@@ -111,7 +112,7 @@ static void move_args(struct conn *conn, const char *from, size_t len, const cha
     for (uint32_t i = 0; i < conn->parser.argc; i++) {
         struct slice *arg = &conn->parser.args[i];
         uintptr_t offset = (uintptr_t)arg->data - (uintptr_t)from;
-        if (arg->data != NULL && offset <= len) {
+        if (arg->data != NULL && offset < len) {
             arg->data = to + offset;
         }
     }

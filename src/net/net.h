@@ -42,7 +42,7 @@ struct net_config {
     /* protected-mode is on and no password is set: only loopback and unix sockets are let in. */
     bool is_protected;
     struct output_limit output[CLIENT_CLASS_COUNT]; /* client-output-buffer-limit */
-    uint64_t clients_memory_max; /* maxmemory-clients in bytes; 0: no limit. */
+    uint64_t clients_memory_max;                    /* maxmemory-clients in bytes; 0: no limit. */
 };
 
 struct net_stats {
@@ -50,9 +50,9 @@ struct net_stats {
     uint64_t bytes_in, bytes_out;
     uint64_t clients_evicted, query_limit_closed, output_limit_closed, timeout_closed;
     uint64_t protocol_errors;
-    uint64_t reads, writes;  /* Completions of receives and sends. */
-    uint32_t clients;        /* Connected now. */
-    uint64_t memory_normal;  /* Bytes of query buffers, reply buffers and connections now. */
+    uint64_t reads, writes; /* Completions of receives and sends. */
+    uint32_t clients;       /* Connected now. */
+    uint64_t memory_normal; /* Bytes of query buffers, reply buffers and connections now. */
     uint64_t memory_peak_query, memory_peak_output; /* Largest of a recent client. */
 };
 

@@ -16,13 +16,13 @@
 
 #ifdef OURO_HOSTILE
 enum {
-    WINDOW_MAX = 3,          /* Commands parsed ahead. */
-    ROUND_MAX = 5,           /* Commands of one connection before others get their turn. */
-    BRIDGE_LEN_MIN = 1,      /* Bytes first joined to an incomplete command. */
-    HELD_CAP_MIN = 16,       /* Bytes of the smallest buffer of a connection's own. */
-    PENDING_MAX = 512,       /* Unprocessed bytes at which receiving pauses. */
-    RECEIVE_INTO_MIN = 64,   /* Missing bytes of a large bulk worth a receive of their own. */
-    SEND_BYTES_MAX = 999,    /* Bytes of one send. */
+    WINDOW_MAX = 3,        /* Commands parsed ahead. */
+    ROUND_MAX = 5,         /* Commands of one connection before others get their turn. */
+    BRIDGE_LEN_MIN = 1,    /* Bytes first joined to an incomplete command. */
+    HELD_CAP_MIN = 16,     /* Bytes of the smallest buffer of a connection's own. */
+    PENDING_MAX = 512,     /* Unprocessed bytes at which receiving pauses. */
+    RECEIVE_INTO_MIN = 64, /* Missing bytes of a large bulk worth a receive of their own. */
+    SEND_BYTES_MAX = 999,  /* Bytes of one send. */
 };
 #else
 enum {
@@ -80,12 +80,12 @@ enum conn_flag {
     CONN_DOOMED = 1 << 1,     /* On the doomed list: closes before the next command. */
     CONN_EOF = 1 << 2,        /* The peer has sent all it will. */
     CONN_HUNGRY = 1 << 3,     /* The pending bytes are no complete command. */
-    CONN_CANCELLING = 1 << 4, /* The receive was asked to end. */
     CONN_CHOKED = 1 << 5,     /* Too much unsent: executes nothing. */
     CONN_PARSED = 1 << 6,     /* The parser holds a command that was told to come later. */
     CONN_FAILED = 1 << 7,     /* Broke the protocol: its input may still be on the way. */
     CONN_STRAGGLED = 1 << 8,  /* Input came after the last command it will be granted. */
     CONN_LINGERS = 1 << 9,    /* All is sent; closes when no more input comes. */
+    CONN_IN_WINDOW = 1 << 4,  /* Visited by the window: not to be made ready. */
     CONN_SOFT_OVER = 1 << 10, /* Above the soft output limit since soft_since_us. */
 };
 
@@ -100,21 +100,21 @@ struct conn {
     struct reply reply;
     uint32_t flags; /* enum conn_flag */
     int fd;
-    uint16_t round_count;    /* Commands since it came to the front of the ready list. */
-    uint16_t linger_ticks;   /* Ticks spent lingering. */
-    uint32_t head_at;        /* Bytes of the first input that are done. */
+    uint16_t round_count;  /* Commands since it last went to the back of the ready list. */
+    uint16_t linger_ticks; /* Ticks spent lingering. */
+    uint32_t head_at;      /* Bytes of the first input that are done. */
     struct input *first, *last;
-    size_t input_len;        /* Bytes in inputs, less head_at. */
-    struct held *held;       /* NULL when nothing is half received. */
+    size_t input_len;  /* Bytes in inputs, less head_at. */
+    struct held *held; /* NULL when nothing is half received. */
     struct resp_parser parser;
-    struct list ready_link;  /* Ready list, or doomed list. */
-    struct list dirty_link;  /* Has replies, or is to close when they are sent. */
-    struct list link;        /* All connections, or those that wait to be freed. */
+    struct list ready_link; /* Ready list, or doomed list. */
+    struct list dirty_link; /* Has replies, or is to close when they are sent. */
+    struct list link;       /* All connections, or those that wait to be freed. */
     struct ring_op receive;
     struct sending *sending; /* NULL: nothing in flight. */
     struct blob *big;        /* A large bulk being received; its wanted length is parser.big_len. */
     struct net *net;
-    size_t memory;           /* As last added to net->memory. */
+    size_t memory; /* As last added to net->memory. */
     int64_t soft_since_us;
 };
 
@@ -136,10 +136,10 @@ struct reject {
 
 struct visit {
     struct conn *conn;
-    size_t parsed;           /* Bytes of the region up to where parsing stopped. */
-    size_t executed;         /* Bytes of the region whose commands were executed. */
-    bool is_whole;           /* Every command of the visit was executed. */
-    bool has_special;        /* Parsing stopped at `special`, to be dealt with afterwards. */
+    size_t executed;   /* Bytes of the region whose commands were executed. */
+    bool has_commands; /* Some of the window's commands are its. */
+    bool is_whole;     /* Every command of the visit was executed. */
+    bool has_special;  /* Parsing stopped at `special`, to be dealt with afterwards. */
     enum resp_result special;
 };
 
@@ -162,8 +162,8 @@ struct net {
     struct net_config config;
     struct net_stats stats;
     struct list ready, dirty, doomed;
-    struct list conns;     /* Open; the one that net_tick looks at next is first. */
-    struct list dead;      /* Closed, freed at the end of the drain or by their last completion. */
+    struct list conns; /* Open; the one that net_tick looks at next is first. */
+    struct list dead;  /* Closed, freed at the end of the drain or by their last completion. */
     struct list listeners;
     struct reply_pool replies;
     struct input *input_pool;
@@ -172,14 +172,14 @@ struct net {
     uint32_t sending_pool_count;
     uint32_t reject_count;
     uint32_t dead_count;
-    uint32_t sending_count;  /* Sends in flight. */
-    size_t memory;           /* Bytes of connections. */
-    size_t output_check;     /* Reply memory above which limits are looked at. */
-    size_t futile_memory;    /* net->memory when nobody was left to evict. */
+    uint32_t sending_count;                 /* Sends in flight. */
+    size_t memory;                          /* Bytes of connections. */
+    size_t output_check;                    /* Reply memory above which limits are looked at. */
+    size_t futile_memory;                   /* net->memory when nobody was left to evict. */
     uint64_t peak_query[2], peak_output[2]; /* This period's and the last one's. */
     uint32_t tick_count;
     bool is_draining;
-    bool is_accept_failing;  /* Said so in the log. */
+    bool is_accept_failing; /* Said so in the log. */
     struct window window;
 };
 
@@ -188,13 +188,16 @@ struct net {
 /* Makes a connection of an accepted descriptor and starts to receive. */
 void conn_open(struct net *net, int fd, bool is_unix);
 
-/* Ends a connection: hooks, descriptor, buffers. Never from inside a command. The struct lives until
- * its operations have completed and the drain's window is done. */
+/* Ends a connection: hooks, descriptor, buffers. Never from inside a command. The struct lives
+ * until its operations have completed and the drain's window is done. */
 void conn_shut(struct conn *conn);
 
 /* The same, before the next command is executed: safe from inside one. */
 void conn_doom(struct conn *conn);
 void net_reap_doomed(struct net *net);
+
+/* An operation of a closed connection has completed: frees it when that was the last. */
+void conn_release(struct conn *conn);
 
 /* Frees closed connections with nothing in flight. */
 void net_reap_dead(struct net *net);
@@ -219,7 +222,8 @@ static inline void conn_set_dirty(struct conn *conn)
 /* There may be something to execute. */
 static inline void conn_set_ready(struct conn *conn)
 {
-    if (!list_is_linked(&conn->ready_link) && (conn->flags & (CONN_CLOSED | CONN_DOOMED)) == 0) {
+    const uint32_t bars = CONN_CLOSED | CONN_DOOMED | CONN_IN_WINDOW;
+    if (!list_is_linked(&conn->ready_link) && (conn->flags & bars) == 0) {
         conn->round_count = 0;
         list_push_back(&conn->net->ready, &conn->ready_link);
     }
@@ -264,8 +268,8 @@ void input_advance(struct conn *conn, size_t len);
 /* Joins some bytes of the next received buffer to the connection's own. False: out of memory. */
 bool input_bridge(struct conn *conn);
 
-/* Copies the rest of the first received buffer (all: of every one) to the connection's own bytes and
- * gives the buffers back. False: out of memory. */
+/* Copies the rest of the first received buffer (all: of every one) to the connection's own bytes
+ * and gives the buffers back. False: out of memory. */
 bool input_hold_first(struct conn *conn);
 bool input_hold_all(struct conn *conn);
 
@@ -304,6 +308,12 @@ void limits_configure(struct net *net);
 /* Looks at one connection now and then. */
 void conn_tick(struct conn *conn);
 void limits_rotate_peaks(struct net *net);
+
+/* True when no operation of the connection is in flight. */
+static inline bool conn_is_quiet(const struct conn *conn)
+{
+    return !conn->receive.in_flight && conn->sending == NULL;
+}
 
 /* ---- listener.c ---- */
 

@@ -204,7 +204,9 @@ static int64_t send_next_us(const struct sim_ring *sim, const struct ring_op *op
 {
     bool is_over = handle->kind != SIM_STREAM || handle->is_reset || handle->is_shut ||
                    handle->peer == NULL || handle->peer->is_shut;
-    bool has_room = !is_over && handle->peer->inbox_bytes < sim->world->options.window_bytes;
+    /* A third of the window must be free, as in life, or streams end up in crumbs. */
+    uint32_t enough = sim->world->options.window_bytes / 3 * 2;
+    bool has_room = !is_over && handle->peer->inbox_bytes <= enough;
     return is_over || has_room ? op->due_mono_us : INT64_MAX;
 }
 

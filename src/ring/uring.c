@@ -126,6 +126,9 @@ static struct io_uring_sqe *spill_push(struct uring *uring)
 static void spill_drain(struct uring *uring)
 {
     unsigned moved = 0;
+    if (uring->spill_count == 0) {
+        return;
+    }
     while (moved < uring->spill_count && sq_has_room(uring)) {
         unsigned index = uring->sq_tail++ & uring->kernel.sq.ring_mask;
         uring->kernel.sq.sqes[index] = uring->spill[moved++];
@@ -507,9 +510,7 @@ static unsigned reap(struct uring *uring)
 static unsigned uring_turn(struct ring *ring, int64_t until_mono_us)
 {
     struct uring *uring = uring_of(ring);
-    if (uring->spill_count > 0) {
-        spill_drain(uring);
-    }
+    spill_drain(uring);
     buffers_prepare(uring);
     /* What is still spilled cannot complete, so nothing may wait for it. */
     bool is_waiting = until_mono_us != 0 && uring->spill_count == 0;

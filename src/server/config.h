@@ -70,6 +70,8 @@ struct config {
     /* Persistence. */
     char *save; /* "3600 1 300 100", or "". */
 
+    int64_t oom_values[3]; /* oom-score-adj-values; the scores are left alone. */
+
     /* Publish and subscribe. */
     unsigned events; /* notify-keyspace-events as a bit per class. */
 

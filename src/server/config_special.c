@@ -311,3 +311,32 @@ void config_get_events(const struct config *config, struct buf *out)
         }
     }
 }
+
+/* ---- oom-score-adj-values ---- */
+
+enum { OOM_VALUE_MAX = 2000 };
+
+bool config_set_oom_values(struct config *config, const struct slice *words, unsigned count,
+                           const char **error)
+{
+    int64_t values[3];
+    if (count != 3) {
+        *error = "wrong number of arguments";
+        return false;
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        if (!num_parse_i64(words[i], &values[i]) || values[i] < -OOM_VALUE_MAX ||
+            values[i] > OOM_VALUE_MAX) {
+            *error = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.";
+            return false;
+        }
+    }
+    memcpy(config->oom_values, values, sizeof(values));
+    return true;
+}
+
+void config_get_oom_values(const struct config *config, struct buf *out)
+{
+    buf_printf(out, "%lld %lld %lld", (long long)config->oom_values[0],
+               (long long)config->oom_values[1], (long long)config->oom_values[2]);
+}

@@ -189,6 +189,17 @@ const char *server_apply(struct server *server, unsigned effects)
     return NULL;
 }
 
+void server_reset_stats(struct server *server)
+{
+    exec_reset_stats(server->exec);
+    net_reset_stats(server->net);
+    struct keyspace_stats *stats = keyspace_stats(server->keyspace);
+    *stats = (struct keyspace_stats){0};
+    server->memory_peak = mem_used();
+    server->turn_longest_us = 0;
+    memset(server->rates, 0, sizeof(server->rates));
+}
+
 /* ---- Listeners ------------------------------------------------------------------------------- */
 
 /* Listens on one word of `bind`. "*" and "::*" mean every address of their family; a leading '-'

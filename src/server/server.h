@@ -92,6 +92,9 @@ void server_turn(struct server *server, int64_t wait_us_max);
  */
 const char *server_apply(struct server *server, unsigned effects);
 
+/* CONFIG RESETSTAT. */
+void server_reset_stats(struct server *server);
+
 /* Bytes that are not the data set: clients and what the server occupied at start. */
 size_t server_overhead(const struct server *server);
 

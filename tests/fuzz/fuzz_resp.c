@@ -131,7 +131,7 @@ static void make_input(struct buf *out, struct rng *rng)
 
 int main(int argc, char **argv)
 {
-    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 2000;
+    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
     unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
     struct rng rng;
     struct buf input;

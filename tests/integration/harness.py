@@ -301,7 +301,7 @@ class Server:
     def __init__(self, *args, config=None, kind=None, binary=None, engine=None, port=None):
         self.kind = kind or os.environ.get("OURO_KIND", "ouro")
         if self.kind == "redis":
-            self.binary = binary or os.environ.get("REDIS_SERVER", "/usr/bin/redis-server")
+            self.binary = binary or "/usr/bin/redis-server"
         else:
             self.binary = binary or os.environ.get("OURO_BINARY") or default_binary()
         self.engine = engine or os.environ.get("ENGINE", "auto")

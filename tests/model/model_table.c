@@ -1,5 +1,6 @@
-/* Random operations on a table and on a naive twin, an array of flags, with table_check after each step. Hashes are mixed at
- * first, then take turns with bad ones: few different values, long common prefixes. */
+/* Random operations on a table and on a naive twin, an array of flags, with table_check after each
+ * step. Hashes are mixed at first, then take turns with bad ones: few different values, long common
+ * prefixes. */
 #include "ds/table.h"
 
 #include "tests/unit/test.h"

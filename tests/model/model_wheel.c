@@ -1,6 +1,7 @@
-/* Random operations on a wheel and on a naive twin: an array of keys with their deadlines, several of which share a reference,
- * each remembering its place as entries of the keyspace do. After each step wheel_check holds; a key expires exactly when
- * the owner's clock has reached its deadline and the wheel is not behind. */
+/* Random operations on a wheel and on a naive twin: an array of keys with their deadlines, several
+ * of which share a reference, each remembering its place as entries of the keyspace do. After each
+ * step wheel_check holds; a key expires exactly when the owner's clock has reached its deadline and
+ * the wheel is not behind. */
 #include "ds/wheel.h"
 
 #include "base/rng.h"

@@ -30,7 +30,7 @@
 /* A growing blob gets at most this much more than it needs: what Redis gives its strings. */
 enum { BLOB_SPARE_MAX = 1024 * 1024 };
 
-static_assert(BLOB_LEN_MIN <= VALUE_INLINE_MAX, "what is not a blob fits into a block");
+static_assert((int)BLOB_LEN_MIN <= (int)VALUE_INLINE_MAX, "what is not a blob fits into a block");
 
 struct slice string_get(const struct value *value, struct string_scratch *scratch)
 {
@@ -290,23 +290,26 @@ static bool string_try_into_blob(struct place *place, size_t len)
     return true;
 }
 
-/* Turns an INT into its digits. */
-static bool string_try_into_text(struct place *place)
+/* Turns an INT into its digits and as many zero bytes as `len` needs. */
+static bool string_try_into_text(struct place *place, size_t len)
 {
     struct string_scratch scratch;
     struct slice text = string_get(place->value, &scratch);
-    if (!string_try_form(place, STRING_INLINE, text.len, value_has_expire(place->value))) {
+    size_t new_len = len > text.len ? len : text.len;
+    if (!string_try_form(place, STRING_INLINE, new_len, value_has_expire(place->value))) {
         return false;
     }
-    memcpy(value_payload(place->value), text.data, text.len);
+    char *bytes = value_payload(place->value);
+    memcpy(bytes, text.data, text.len);
+    memset(bytes + text.len, 0, new_len - text.len);
     return true;
 }
 
 /* Makes an INT or INLINE string `len` bytes of INLINE, not shorter than it was. */
 static char *string_try_edit_inline(struct place *place, size_t len)
 {
-    if (value_encoding(place->value) == STRING_INT && !string_try_into_text(place)) {
-        return NULL;
+    if (value_encoding(place->value) == STRING_INT) {
+        return string_try_into_text(place, len) ? value_payload(place->value) : NULL;
     }
     size_t old_len = place->value->len;
     if (len > old_len) {

@@ -1,0 +1,177 @@
+/* Keys as such, whatever they hold: DEL, UNLINK, EXISTS, TOUCH, TYPE, RANDOMKEY, DBSIZE.
+ *
+ * DEL and UNLINK are the same here: a large value is taken out of the table at once and freed in
+ * slices later. Many keys are looked up in groups, like MGET's: first the buckets of a group are
+ * asked for, then the values. */
+#include "commands/commands.h"
+#include "exec/call.h"
+#include "exec/exec.h"
+
+enum { KEYS_GROUP = 16 };
+
+/* Asks for the values of the next keys, every KEYS_GROUP arguments. */
+static void prefetch_keys(const struct call *call, uint32_t index)
+{
+    uint64_t hashes[KEYS_GROUP];
+    unsigned count = 0;
+    if ((index - 1) % KEYS_GROUP != 0) {
+        return;
+    }
+    for (; index < call->args.count && count < KEYS_GROUP; index++, count++) {
+        hashes[count] = call_hash(call, index);
+        db_prefetch_bucket(call->db, hashes[count]);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        db_prefetch_value(call->db, hashes[i]);
+    }
+}
+
+/* DEL key [key ...], UNLINK key [key ...] */
+static void del_run(struct call *call)
+{
+    size_t count = 0;
+    for (uint32_t i = 1; i < call->args.count; i++) {
+        prefetch_keys(call, i);
+        struct place place = call_peek_place(call, i, FIND_NO_TOUCH);
+        if (place.value != NULL) {
+            call_remove(call, i, place);
+            call_changed(call, i, "del");
+            count++;
+        }
+    }
+    reply_count(call->out, count);
+}
+
+static void count_keys(struct call *call, unsigned find_flags)
+{
+    size_t count = 0;
+    for (uint32_t i = 1; i < call->args.count; i++) {
+        prefetch_keys(call, i);
+        count += call_peek(call, i, find_flags) != NULL;
+    }
+    reply_count(call->out, count);
+}
+
+/* EXISTS key [key ...] */
+static void exists_run(struct call *call)
+{
+    count_keys(call, FIND_READ | FIND_NO_TOUCH);
+}
+
+/* TOUCH key [key ...] */
+static void touch_run(struct call *call)
+{
+    count_keys(call, FIND_READ);
+}
+
+/* TYPE key */
+static void type_run(struct call *call)
+{
+    const struct value *value = call_peek(call, 1, FIND_READ | FIND_NO_TOUCH);
+    reply_status(call->out, value == NULL ? "none" : value_kind_name(value_kind(value)));
+}
+
+/* RANDOMKEY */
+static void randomkey_run(struct call *call)
+{
+    const struct value *value = db_random(call->db, call->now->wall_ms);
+    if (value == NULL) {
+        reply_null(call->out);
+    } else {
+        reply_bulk(call->out, value_key(value));
+    }
+}
+
+/* DBSIZE */
+static void dbsize_run(struct call *call)
+{
+    reply_count(call->out, db_count(call->db));
+}
+
+static const struct command keys_rows[] = {
+    {.name = "del",
+     .run = del_run,
+     .arity = -2,
+     .flags = CMD_WRITE,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .last = -1, .access = KEY_RM, .use = KEY_USE_DELETE}},
+     .since = "1.0.0",
+     .group = "generic",
+     .complexity = "O(N) where N is the number of keys; large values are freed later, in slices.",
+     .summary = "Removes keys.",
+     .syntax = "key...",
+     .tips = "request_policy:multi_shard response_policy:agg_sum"},
+    {.name = "unlink",
+     .run = del_run,
+     .arity = -2,
+     .flags = CMD_WRITE | CMD_FAST,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .last = -1, .access = KEY_RM, .use = KEY_USE_DELETE}},
+     .since = "4.0.0",
+     .group = "generic",
+     .complexity = "O(N) where N is the number of keys; large values are freed later, in slices.",
+     .summary = "Removes keys and frees what they held in the background, as DEL does too.",
+     .syntax = "key...",
+     .tips = "request_policy:multi_shard response_policy:agg_sum"},
+    {.name = "exists",
+     .run = exists_run,
+     .arity = -2,
+     .flags = CMD_READONLY | CMD_FAST,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .last = -1, .access = KEY_RO}},
+     .since = "1.0.0",
+     .group = "generic",
+     .complexity = "O(N) where N is the number of keys.",
+     .summary = "Counts how many of the keys exist; one that is named twice counts twice.",
+     .syntax = "key...",
+     .tips = "request_policy:multi_shard response_policy:agg_sum",
+     .history = "3.0.3 Accepts multiple `key` arguments."},
+    {.name = "touch",
+     .run = touch_run,
+     .arity = -2,
+     .flags = CMD_READONLY | CMD_FAST,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .last = -1, .access = KEY_RO}},
+     .since = "3.2.1",
+     .group = "generic",
+     .complexity = "O(N) where N is the number of keys.",
+     .summary = "Marks keys as used just now and counts how many of them exist.",
+     .syntax = "key...",
+     .tips = "request_policy:multi_shard response_policy:agg_sum"},
+    {.name = "type",
+     .run = type_run,
+     .arity = 2,
+     .flags = CMD_READONLY | CMD_FAST,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .access = KEY_RO}},
+     .since = "1.0.0",
+     .group = "generic",
+     .complexity = "O(1)",
+     .summary = "Returns the type of what a key holds.",
+     .syntax = "key"},
+    {.name = "randomkey",
+     .run = randomkey_run,
+     .arity = 1,
+     .flags = CMD_READONLY,
+     .categories = ACL_KEYSPACE,
+     .since = "1.0.0",
+     .group = "generic",
+     .complexity = "O(1)",
+     .summary = "Returns a key of the database, each as likely as any other.",
+     .tips = "request_policy:all_shards nondeterministic_output"},
+    {.name = "dbsize",
+     .run = dbsize_run,
+     .arity = 1,
+     .flags = CMD_READONLY | CMD_FAST,
+     .categories = ACL_KEYSPACE,
+     .since = "1.0.0",
+     .group = "server",
+     .complexity = "O(1)",
+     .summary = "Counts the keys of the database.",
+     .tips = "request_policy:all_shards response_policy:agg_sum"},
+};
+
+void keys_register(struct exec *exec)
+{
+    exec_register(exec, keys_rows, sizeof(keys_rows) / sizeof(keys_rows[0]), NULL);
+}

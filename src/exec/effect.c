@@ -1,0 +1,144 @@
+/* Effects on their way out, and the classes of events.
+ *
+ * An event's class follows from its name, so that a handler names one thing only. A few names are
+ * generic whatever the key holds; the others begin as the commands of their type do. Redis has
+ * some 60 names; the rules below know them all, and are looked at only while somebody listens. */
+#include "exec/exec_internal.h"
+
+#include "base/assert.h"
+
+static const struct {
+    const char *prefix;
+    enum event_class event_class;
+} event_rules[] = {
+    /* Whole generic names first: some of them begin like those of a type. */
+    {"del", EVENT_GENERIC},
+    {"expired", EVENT_EXPIRED},
+    {"expire", EVENT_GENERIC},
+    {"evicted", EVENT_EVICTED},
+    {"persist", EVENT_GENERIC},
+    {"rename_", EVENT_GENERIC},
+    {"move_", EVENT_GENERIC},
+    {"copy_to", EVENT_GENERIC},
+    {"restore", EVENT_GENERIC},
+    {"new", EVENT_NEW},
+    {"keymiss", EVENT_MISS},
+    {"sortstore", EVENT_LIST},
+    {"set", EVENT_STRING}, /* set, setrange, setbit */
+    {"incr", EVENT_STRING},
+    {"decr", EVENT_STRING},
+    {"append", EVENT_STRING},
+    {"pf", EVENT_STRING},
+    {"s", EVENT_SET}, /* sadd, srem, spop, sunionstore, ... */
+    {"h", EVENT_HASH},
+    {"z", EVENT_ZSET},
+    {"geo", EVENT_ZSET},
+    {"x", EVENT_STREAM},
+    {"l", EVENT_LIST},
+    {"r", EVENT_LIST}, /* rpush, rpop */
+};
+
+enum event_class event_class_of(const char *event)
+{
+    for (size_t i = 0; i < sizeof(event_rules) / sizeof(event_rules[0]); i++) {
+        const char *prefix = event_rules[i].prefix;
+        if (strncmp(event, prefix, strlen(prefix)) == 0) {
+            return event_rules[i].event_class;
+        }
+    }
+    return EVENT_GENERIC;
+}
+
+void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count)
+{
+    struct effect effect = {.db = db, .args = args, .count = count};
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        const struct effect_sink *sink = &exec->sinks[i];
+        if (sink->on_command != NULL) {
+            sink->on_command(sink->context, &effect);
+        }
+    }
+}
+
+void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const char *event,
+                     enum event_class event_class)
+{
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        const struct effect_sink *sink = &exec->sinks[i];
+        if (sink->on_event != NULL) {
+            sink->on_event(sink->context, db, key, event, event_class);
+        }
+    }
+}
+
+static void emit_change(struct exec *exec, struct db *db, struct slice key, const struct call *call)
+{
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        const struct effect_sink *sink = &exec->sinks[i];
+        if (sink->on_change != NULL) {
+            sink->on_change(sink->context, db, key, call);
+        }
+    }
+}
+
+void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
+                         enum event_class event_class)
+{
+    db_bump(db, key);
+    exec->stats.dirty++;
+    if (exec->command_sink_count != 0) {
+        struct slice args[] = {slice_from_text("DEL"), key};
+        exec_emit_command(exec, db, args, 2);
+    }
+    if (exec->event_sink_count != 0 && event != NULL) {
+        exec_emit_event(exec, db, key, event, event_class);
+    }
+    if (exec->change_sink_count != 0) {
+        emit_change(exec, db, key, NULL);
+    }
+}
+
+void call_event(struct call *call, struct db *db, struct slice key, const char *event)
+{
+    if (call->exec->event_sink_count != 0) {
+        exec_emit_event(call->exec, db, key, event, event_class_of(event));
+    }
+}
+
+void call_changed_key(struct call *call, struct db *db, struct slice key, const char *event)
+{
+    DEBUG_ASSERT((call->entry->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0);
+    struct exec *exec = call->exec;
+    call->change_count++;
+    exec->stats.dirty++;
+    db_bump(db, key);
+    if (event != NULL) {
+        call_event(call, db, key, event);
+    }
+    if (exec->change_sink_count != 0) {
+        emit_change(exec, db, key, call);
+    }
+}
+
+void call_changed(struct call *call, uint32_t index, const char *event)
+{
+    call_changed_key(call, call->db, call->args.at[index], event);
+}
+
+bool call_wants_effects(const struct call *call)
+{
+    return call->exec->command_sink_count != 0;
+}
+
+void call_effect(struct call *call, const struct slice *args, uint32_t count)
+{
+    call->is_effect_set = true;
+    if (call->exec->command_sink_count != 0) {
+        exec_emit_command(call->exec, call->db, args, count);
+    }
+}
+
+void call_no_effect(struct call *call)
+{
+    call->is_effect_set = true;
+}

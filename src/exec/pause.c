@@ -1,0 +1,68 @@
+/* CLIENT PAUSE: commands wait, all of them or those that may write, until a moment.
+ *
+ *     exec_pause -> GATE_PAUSE active -> gate suspends each session that brings such a command
+ *     deadline or exec_unpause        -> gate off, all suspended sessions resume
+ *
+ * The command that was held back is not lost: its bytes stay with the connection and are executed
+ * when the session goes on. Replicas, the primary's link and sessions without a connection pass.
+ * EXEC waits as a write does, for its queue may hold one. */
+#include "exec/exec_internal.h"
+
+static bool is_held_back(const struct exec *exec, const struct call *call)
+{
+    const uint32_t exempt = SESSION_REPLICA | SESSION_PRIMARY | SESSION_INTERNAL;
+    if ((call->session->flags & exempt) != 0) {
+        return false;
+    }
+    return exec->pause_mode == PAUSE_ALL || call->entry == exec->exec_entry ||
+           (call->entry->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+}
+
+enum gate_result exec_pause_gate(void *context, struct call *call)
+{
+    struct exec *exec = context;
+    if (!is_held_back(exec, call)) {
+        return GATE_PASS;
+    }
+    call->session->flags |= SESSION_PAUSED;
+    session_suspend(call->session, NULL, NULL);
+    return GATE_LATER;
+}
+
+void exec_pause(struct exec *exec, enum pause_mode mode, int64_t until_ms)
+{
+    if (exec->pause_mode == PAUSE_NONE || until_ms > exec->pause_until_ms) {
+        exec->pause_until_ms = until_ms;
+    }
+    if (mode > exec->pause_mode) {
+        exec->pause_mode = mode;
+    }
+    exec_activate_gate(exec, GATE_PAUSE, true);
+}
+
+void exec_unpause(struct exec *exec)
+{
+    exec->pause_mode = PAUSE_NONE;
+    exec_activate_gate(exec, GATE_PAUSE, false);
+    struct list *next;
+    for (struct list *node = exec->sessions.next; node != &exec->sessions; node = next) {
+        next = node->next;
+        struct session *session = LIST_OWNER(node, struct session, link);
+        if ((session->flags & SESSION_PAUSED) != 0) {
+            session->flags &= ~(uint32_t)SESSION_PAUSED;
+            session_resume(session);
+        }
+    }
+}
+
+void exec_pause_tick(struct exec *exec)
+{
+    if (exec->now->wall_ms >= exec->pause_until_ms) {
+        exec_unpause(exec);
+    }
+}
+
+enum pause_mode exec_pause_mode(const struct exec *exec)
+{
+    return exec->pause_mode;
+}

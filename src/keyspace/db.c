@@ -1,0 +1,299 @@
+/* One key at a time: lookup, insertion, replacement, removal, expiry time.
+ *
+ * A database is a table of values and a timer wheel. The table's slot holds the value's address and
+ * 16 bits of its hash, the value holds its key, so a lookup costs two dependent cache misses, and
+ * both can be asked for ahead:
+ *
+ *     db_prefetch_bucket     hash -> directory word -> bucket of 7 slots
+ *     db_prefetch_value                                bucket -> value [header|expiry|key|payload]
+ *     db_find                                                    key compared, payload read
+ *
+ * Expiry. Each key with an expiry has exactly one reference in the wheel, and the value's expiry
+ * word remembers the place of that reference. So a value and a reference know each other without
+ * pointers:
+ *
+ *     value.expire = | place : 16 | unix ms : 48 |          wheel[place] = { ..., hash >> 32, ... }
+ *
+ * A later expiry leaves the reference where it is: when it fires early it is filed again. An
+ * earlier one files a new reference, and the old one is stale, as is that of a key that goes; the
+ * wheel counts them and gets rid of them in slices (expiry.c).
+ *
+ * Invariants (db_check asserts them):
+ *   1. A stored value with room for an expiry has one that is filed: its place is not
+ *      VALUE_WHEEL_NONE. The only exception lasts from db_insert or db_replace to db_set_expire.
+ *   2. volatile_count is the number of such values, and the wheel has at least as many references
+ * that are not known to be stale.
+ *   3. Every value is found under the hash of its key.
+ *   4. A value that is stored nowhere, but has room for an expiry, is not filed.
+ *
+ * Rejected: a second table for expiries (Redis), which costs a slot and a miss per volatile key; a
+ * heap of deadlines, which costs O(log n) misses per change and pointers back. */
+#include "base/assert.h"
+#include "base/mem.h"
+#include "keyspace/keyspace_internal.h"
+
+static bool db_key_is(const void *entry, const void *key)
+{
+    return slice_equal(value_key(entry), *(const struct slice *)key);
+}
+
+static bool db_value_is(const void *entry, const void *value)
+{
+    return entry == value;
+}
+
+struct place db_place_of(struct db *db, uint64_t hash, struct value *value)
+{
+    uint64_t *slot = table_find_slot(&db->table, hash, value, db_value_is);
+    ASSERT(slot != NULL);
+    return (struct place){.slot = slot, .value = value};
+}
+
+/* --- Lookup -------------------------------------------------------------------------------------
+ */
+
+uint64_t db_hash(const struct db *db, struct slice key)
+{
+    return hash_bytes(db->hash_seed, key);
+}
+
+void db_prefetch_bucket(const struct db *db, uint64_t hash)
+{
+    table_prefetch(&db->table, hash);
+}
+
+void db_prefetch_value(const struct db *db, uint64_t hash)
+{
+    table_prefetch_entry(&db->table, hash);
+}
+
+/* An expired value was found: removes it, or hides it. False: it is to be seen. */
+static __attribute__((noinline)) bool db_hide_expired(struct db *db, uint64_t hash,
+                                                      struct place place, unsigned flags)
+{
+    if ((flags & FIND_EXPIRED) != 0) {
+        return false;
+    }
+    if (db->keyspace->may_remove) {
+        db_remove_for(db, hash, place, KEY_EXPIRED, true);
+    }
+    return true;
+}
+
+static inline __attribute__((always_inline)) struct place
+db_look(struct db *db, struct slice key, uint64_t hash, int64_t now_ms, unsigned flags)
+{
+    struct keyspace *keyspace = db->keyspace;
+    access_see(keyspace, now_ms);
+    uint64_t *slot = table_find_slot(&db->table, hash, &key, db_key_is);
+    struct place place = {.slot = slot, .value = slot == NULL ? NULL : table_slot_entry(slot)};
+    if (slot == NULL || (__builtin_expect(db_is_expired(place.value, now_ms), 0) &&
+                         db_hide_expired(db, hash, place, flags))) {
+        keyspace->stats.misses += (flags & FIND_READ) != 0;
+        return (struct place){0};
+    }
+    keyspace->stats.hits += (flags & FIND_READ) != 0;
+    if ((flags & FIND_NO_TOUCH) == 0) {
+        access_touch(keyspace, place.value);
+    }
+    return place;
+}
+
+struct value *db_find(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
+                      unsigned flags)
+{
+    return db_look(db, key, hash, now_ms, flags).value;
+}
+
+struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
+                           unsigned flags)
+{
+    return db_look(db, key, hash, now_ms, flags);
+}
+
+/* --- Expiry time --------------------------------------------------------------------------------
+ */
+
+/* The value is about to go or to lose its expiry: its reference in the wheel becomes stale. */
+static void db_unfile(struct db *db, struct value *value)
+{
+    if (!value_has_expire(value) || value_wheel_place(value) == VALUE_WHEEL_NONE) {
+        return;
+    }
+    value_set_expire(value, value_expire_ms(value), VALUE_WHEEL_NONE);
+    DEBUG_ASSERT(db->volatile_count > 0);
+    db->volatile_count--;
+    wheel_note_stale(&db->wheel);
+}
+
+/* Whether the reference at `old_place`, filed for `old_ms` or earlier, serves for `expire_ms` too.
+ */
+static bool db_can_keep_reference(const struct db *db, const struct value *value, int64_t expire_ms)
+{
+    return expire_ms >= value_expire_ms(value) ||
+           wheel_place_of(&db->wheel, db_due_ms(expire_ms)) == value_wheel_place(value);
+}
+
+bool db_set_expire(struct db *db, uint64_t hash, struct place *place, int64_t expire_ms)
+{
+    struct value_change change = {.payload_len = place->value->len, .has_expire = true};
+    if (!value_has_expire(place->value) && !value_try_reshape(place, change)) {
+        return false;
+    }
+    struct value *value = place->value;
+    int64_t clamped_ms = expire_ms < 0                     ? 0
+                         : expire_ms > VALUE_EXPIRE_MS_MAX ? VALUE_EXPIRE_MS_MAX
+                                                           : expire_ms;
+    uint16_t wheel_place = value_wheel_place(value);
+    bool is_filed = wheel_place != VALUE_WHEEL_NONE;
+    if (is_filed && db_can_keep_reference(db, value, clamped_ms)) {
+        value_set_expire(value, clamped_ms, wheel_place);
+        return true;
+    }
+    if (is_filed) {
+        wheel_note_stale(&db->wheel);
+    } else {
+        db->volatile_count++;
+    }
+    wheel_place = wheel_add(&db->wheel, db_wheel_ref(hash), db_due_ms(clamped_ms));
+    value_set_expire(value, clamped_ms, wheel_place);
+    return true;
+}
+
+bool db_clear_expire(struct db *db, struct place *place)
+{
+    if (!value_has_expire(place->value)) {
+        return false;
+    }
+    db_unfile(db, place->value);
+    value_drop_expire(place);
+    return true;
+}
+
+void db_note_expire_lost(struct db *db, struct place *place)
+{
+    DEBUG_ASSERT(!value_has_expire(place->value));
+    (void)place;
+    ASSERT(db->volatile_count > 0);
+    db->volatile_count--;
+    wheel_note_stale(&db->wheel);
+}
+
+/* --- Insertion and removal ----------------------------------------------------------------------
+ */
+
+/* A value comes from outside: whatever its expiry word says, it is not filed. */
+static void db_mark_unfiled(struct value *value)
+{
+    if (value_has_expire(value)) {
+        value_set_expire(value, value_expire_ms(value), VALUE_WHEEL_NONE);
+    }
+}
+
+/* While expired keys are only hidden, the caller cannot know that one is in its way. */
+static __attribute__((noinline)) void db_drop_hidden(struct db *db, uint64_t hash, struct slice key)
+{
+    uint64_t *slot = table_find_slot(&db->table, hash, &key, db_key_is);
+    if (slot != NULL) {
+        db_remove(db, hash, (struct place){.slot = slot, .value = table_slot_entry(slot)});
+    }
+}
+
+struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
+{
+    if (__builtin_expect(!db->keyspace->may_remove, 0)) {
+        db_drop_hidden(db, hash, value_key(take_value));
+    }
+    DEBUG_ASSERT(hash == db_value_hash(db, take_value));
+    db_mark_unfiled(take_value);
+    take_value->access = access_first(db->keyspace) & 0xffffff;
+    uint64_t *slot = table_insert(&db->table, hash, take_value);
+    return (struct place){.slot = slot, .value = take_value};
+}
+
+void db_replace(struct db *db, struct place *place, struct value *take_value)
+{
+    struct value *old = place->value;
+    DEBUG_ASSERT(slice_equal(value_key(old), value_key(take_value)));
+    db_unfile(db, old);
+    db_mark_unfiled(take_value);
+    take_value->access = old->access;
+    table_slot_set(place->slot, take_value);
+    place->value = take_value;
+    keyspace_free_value(db->keyspace, old);
+}
+
+struct value *db_take(struct db *db, uint64_t hash, struct place place)
+{
+    db_unfile(db, place.value);
+    table_remove_slot(&db->table, hash, place.slot);
+    return place.value;
+}
+
+void db_remove(struct db *db, uint64_t hash, struct place place)
+{
+    keyspace_free_value(db->keyspace, db_take(db, hash, place));
+}
+
+/* The hook sees the key in its place; it must leave the database as it is. */
+void db_remove_for(struct db *db, uint64_t hash, struct place place, enum key_removal why,
+                   bool is_filed)
+{
+    struct keyspace *keyspace = db->keyspace;
+    if (why == KEY_EXPIRED) {
+        keyspace->stats.expired++;
+    } else {
+        keyspace->stats.evicted++;
+    }
+    struct slice key = value_key(place.value);
+    if (keyspace->on_removal != NULL) {
+        keyspace->on_removal(keyspace->removal_context, db, key, place.value, why);
+    }
+    db_bump(db, key);
+    if (!is_filed && value_has_expire(place.value) &&
+        value_wheel_place(place.value) != VALUE_WHEEL_NONE) {
+        db_mark_unfiled(place.value);
+        db->volatile_count--;
+    }
+    db_remove(db, hash, place);
+}
+
+/* --- Check --------------------------------------------------------------------------------------
+ */
+
+static void db_check_value(struct db *db, struct value *value)
+{
+    uint64_t hash = db_value_hash(db, value);
+    struct slice key = value_key(value);
+    uint64_t *slot = table_find_slot(&db->table, hash, &key, db_key_is);
+    ASSERT(slot != NULL && table_slot_entry(slot) == value);
+    ASSERT(key.len <= VALUE_KEY_LEN_MAX);
+    ASSERT(((value->flags & VALUE_HAS_LONG_KEY) != 0) == (key.len > VALUE_KEY_SHORT_MAX));
+    ASSERT(mem_usable(value) == mem_good_size(value_block_len(value)));
+    value_ops_of(value)->check(value);
+    if (value_has_expire(value)) {
+        uint16_t place = value_wheel_place(value);
+        ASSERT(place < WHEEL_PLACES);
+        ASSERT(db_find_reference(db, db_wheel_ref(hash), place) != NULL);
+    }
+}
+
+void db_check(struct db *db)
+{
+    table_check(&db->table);
+    table_check(&db->watches);
+    wheel_check(&db->wheel);
+    size_t count = 0;
+    size_t volatile_count = 0;
+    struct table_iterator iterator;
+    table_iterate(&db->table, &iterator);
+    for (struct value *value = table_next(&iterator); value != NULL;
+         value = table_next(&iterator)) {
+        db_check_value(db, value);
+        count++;
+        volatile_count += value_has_expire(value);
+    }
+    ASSERT(count == table_count(&db->table));
+    ASSERT(volatile_count == db->volatile_count);
+    ASSERT(wheel_count(&db->wheel) >= volatile_count + db->wheel.stale);
+}
