@@ -39,7 +39,7 @@ PYTHON = sys.executable
 WORKERS = 2
 TAIL_LINES = 60
 FUZZ_COUNT = 500
-DIFFERENTIAL_COUNT = 100000
+DIFFERENTIAL_COUNT = 500000
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 SECONDS = {"check": 600, "build": 900, "unit": 120, "model": 180, "sim": 300, "fuzz": 180,
            "integration": 180, "bugs": 120, "compat": 240, "clients": 240}

@@ -20,3 +20,26 @@ void commands_register_client(struct exec *exec);
 
 /* COMMAND and its subcommands. */
 void commands_register_command(struct exec *exec);
+
+/* GET, SET and what reads or replaces whole strings; then parts of strings, numbers, several keys
+ * at once, and LCS. */
+void commands_register_strings(struct exec *exec);
+void commands_register_strings_parts(struct exec *exec);
+void commands_register_strings_numbers(struct exec *exec);
+void commands_register_strings_many(struct exec *exec);
+void commands_register_strings_lcs(struct exec *exec);
+
+/* DEL, EXISTS, TYPE, ...; RENAME, COPY, MOVE; expiry; KEYS and SCAN. */
+void commands_register_keys(struct exec *exec);
+void commands_register_keys_copy(struct exec *exec);
+void commands_register_keys_expire(struct exec *exec);
+void commands_register_keys_walk(struct exec *exec);
+
+/* FLUSHDB, FLUSHALL, SWAPDB. */
+void commands_register_databases(struct exec *exec);
+
+/* OBJECT and its subcommands. */
+void commands_register_object(struct exec *exec);
+
+/* All of the above. `family` is borrowed for exec's life. */
+void commands_register_all(struct exec *exec, const struct connection_family *family);

@@ -6,8 +6,7 @@
 #include "exec/exec.h"
 
 #define ERR_WRONG_PASSWORD "WRONGPASS invalid username-password pair or user is disabled."
-#define ERR_BAD_NAME                                                                               \
-    "ERR Client names cannot contain spaces, newlines or special characters."
+#define ERR_BAD_NAME "ERR Client names cannot contain spaces, newlines or special characters."
 
 /* PING [message]: in RESP2 subscribed mode the answer looks like a message. */
 static void ping_run(struct call *call)
@@ -53,8 +52,7 @@ static bool authenticate(struct call *call, struct slice user, struct slice pass
 {
     const struct exec_auth *auth = exec_auth(call->exec);
     bool is_open = !auth->is_required && slice_equal(user, slice_from_text("default"));
-    bool is_right =
-        is_open || (auth->check != NULL && auth->check(auth->context, user, password));
+    bool is_right = is_open || (auth->check != NULL && auth->check(auth->context, user, password));
     if (is_right) {
         session_authenticate(call->session, user);
     }
@@ -163,8 +161,8 @@ static void hello_run(struct call *call)
     if (!hello_read(call, &hello)) {
         return;
     }
-    if (hello.auth_at != 0 && !authenticate(call, call->args.at[hello.auth_at],
-                                            call->args.at[hello.auth_at + 1])) {
+    if (hello.auth_at != 0 &&
+        !authenticate(call, call->args.at[hello.auth_at], call->args.at[hello.auth_at + 1])) {
         reply_error(call->out, ERR_WRONG_PASSWORD);
         return;
     }
@@ -202,35 +200,77 @@ enum {
 };
 
 static const struct command connection_rows[] = {
-    {.name = "ping", .run = ping_run, .arity = -1, .flags = CMD_FAST,
-     .categories = ACL_CONNECTION, .since = "1.0.0", .group = "connection",
-     .summary = "Answers, with PONG or with the given message.", .complexity = "O(1)",
+    {.name = "ping",
+     .run = ping_run,
+     .arity = -1,
+     .flags = CMD_FAST,
+     .categories = ACL_CONNECTION,
+     .since = "1.0.0",
+     .group = "connection",
+     .summary = "Answers, with PONG or with the given message.",
+     .complexity = "O(1)",
      .syntax = "[message]",
      .tips = "request_policy:all_shards response_policy:all_succeeded"},
-    {.name = "echo", .run = echo_run, .arity = 2, .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
-     .categories = ACL_CONNECTION, .since = "1.0.0", .group = "connection",
-     .summary = "Answers with the given message.", .complexity = "O(1)", .syntax = "message"},
-    {.name = "select", .run = select_run, .arity = 2, .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
-     .categories = ACL_CONNECTION, .since = "1.0.0", .group = "connection",
-     .summary = "Chooses the database that this connection works on.", .complexity = "O(1)",
+    {.name = "echo",
+     .run = echo_run,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
+     .categories = ACL_CONNECTION,
+     .since = "1.0.0",
+     .group = "connection",
+     .summary = "Answers with the given message.",
+     .complexity = "O(1)",
+     .syntax = "message"},
+    {.name = "select",
+     .run = select_run,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
+     .categories = ACL_CONNECTION,
+     .since = "1.0.0",
+     .group = "connection",
+     .summary = "Chooses the database that this connection works on.",
+     .complexity = "O(1)",
      .syntax = "index:integer"},
-    {.name = "auth", .run = auth_run, .arity = -2, .flags = HANDSHAKE_FLAGS,
-     .categories = ACL_CONNECTION, .since = "1.0.0", .group = "connection",
+    {.name = "auth",
+     .run = auth_run,
+     .arity = -2,
+     .flags = HANDSHAKE_FLAGS,
+     .categories = ACL_CONNECTION,
+     .since = "1.0.0",
+     .group = "connection",
      .summary = "Shows who this connection is, by a password.",
      .complexity = "O(N) where N is the number of the user's passwords",
      .syntax = "[username]@6.0.0 password",
      .history = "6.0.0 Takes a user name as well."},
-    {.name = "hello", .run = hello_run, .arity = -1, .flags = HANDSHAKE_FLAGS,
-     .categories = ACL_CONNECTION, .since = "6.0.0", .group = "connection",
-     .summary = "Chooses the protocol and tells about the server.", .complexity = "O(1)",
+    {.name = "hello",
+     .run = hello_run,
+     .arity = -1,
+     .flags = HANDSHAKE_FLAGS,
+     .categories = ACL_CONNECTION,
+     .since = "6.0.0",
+     .group = "connection",
+     .summary = "Chooses the protocol and tells about the server.",
+     .complexity = "O(1)",
      .syntax = "[arguments: protover:integer [AUTH (username password)] [SETNAME clientname]]",
      .history = "6.2.0 Without arguments it tells the state of the connection."},
-    {.name = "quit", .run = quit_run, .arity = -1, .flags = HANDSHAKE_FLAGS,
-     .categories = ACL_CONNECTION, .since = "1.0.0", .group = "connection",
-     .summary = "Closes the connection after the replies were sent.", .complexity = "O(1)"},
-    {.name = "reset", .run = reset_run, .arity = 1, .flags = HANDSHAKE_FLAGS,
-     .categories = ACL_CONNECTION, .since = "6.2.0", .group = "connection",
-     .summary = "Puts the connection back to the state it began with.", .complexity = "O(1)"},
+    {.name = "quit",
+     .run = quit_run,
+     .arity = -1,
+     .flags = HANDSHAKE_FLAGS,
+     .categories = ACL_CONNECTION,
+     .since = "1.0.0",
+     .group = "connection",
+     .summary = "Closes the connection after the replies were sent.",
+     .complexity = "O(1)"},
+    {.name = "reset",
+     .run = reset_run,
+     .arity = 1,
+     .flags = HANDSHAKE_FLAGS,
+     .categories = ACL_CONNECTION,
+     .since = "6.2.0",
+     .group = "connection",
+     .summary = "Puts the connection back to the state it began with.",
+     .complexity = "O(1)"},
 };
 
 void commands_register_connection(struct exec *exec, const struct connection_family *family)

@@ -171,7 +171,7 @@ static const struct command keys_rows[] = {
      .tips = "request_policy:all_shards response_policy:agg_sum"},
 };
 
-void keys_register(struct exec *exec)
+void commands_register_keys(struct exec *exec)
 {
     exec_register(exec, keys_rows, sizeof(keys_rows) / sizeof(keys_rows[0]), NULL);
 }

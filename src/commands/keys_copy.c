@@ -85,7 +85,7 @@ static void renamenx_run(struct call *call)
 static struct db *find_db(struct call *call, uint32_t index)
 {
     int64_t number;
-    if (!call_range_i64(call, index, INT32_MIN, INT32_MAX, &number, ERR_NOT_INTEGER)) {
+    if (!call_range_i64(call, index, INT32_MIN, INT32_MAX, &number, NULL)) {
         return NULL;
     }
     struct keyspace *keyspace = exec_keyspace(call->exec);
@@ -246,7 +246,7 @@ static const struct command keys_copy_rows[] = {
      .syntax = "key db:integer"},
 };
 
-void keys_copy_register(struct exec *exec)
+void commands_register_keys_copy(struct exec *exec)
 {
     exec_register(exec, keys_copy_rows, sizeof(keys_copy_rows) / sizeof(keys_copy_rows[0]), NULL);
 }

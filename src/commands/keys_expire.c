@@ -314,7 +314,7 @@ static const struct command keys_expire_rows[] = {
      .syntax = "key"},
 };
 
-void keys_expire_register(struct exec *exec)
+void commands_register_keys_expire(struct exec *exec)
 {
     exec_register(exec, keys_expire_rows, sizeof(keys_expire_rows) / sizeof(keys_expire_rows[0]),
                   NULL);

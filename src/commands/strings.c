@@ -714,7 +714,7 @@ static const struct command strings_rows[] = {
                "IFDNE ifdne-digest]"},
 };
 
-void strings_register(struct exec *exec)
+void commands_register_strings(struct exec *exec)
 {
     exec_register(exec, strings_rows, sizeof(strings_rows) / sizeof(strings_rows[0]), NULL);
 }

@@ -250,7 +250,7 @@ static const struct command strings_many_rows[] = {
      .tips = "request_policy:multi_shard response_policy:agg_min"},
 };
 
-void strings_many_register(struct exec *exec)
+void commands_register_strings_many(struct exec *exec)
 {
     exec_register(exec, strings_many_rows, sizeof(strings_many_rows) / sizeof(strings_many_rows[0]),
                   NULL);

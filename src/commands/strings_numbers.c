@@ -195,7 +195,7 @@ static const struct command strings_numbers_rows[] = {
      .syntax = "key increment:double"},
 };
 
-void strings_numbers_register(struct exec *exec)
+void commands_register_strings_numbers(struct exec *exec)
 {
     exec_register(exec, strings_numbers_rows,
                   sizeof(strings_numbers_rows) / sizeof(strings_numbers_rows[0]), NULL);

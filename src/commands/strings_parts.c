@@ -188,7 +188,7 @@ static const struct command strings_parts_rows[] = {
      .syntax = "key offset:integer value"},
 };
 
-void strings_parts_register(struct exec *exec)
+void commands_register_strings_parts(struct exec *exec)
 {
     exec_register(exec, strings_parts_rows,
                   sizeof(strings_parts_rows) / sizeof(strings_parts_rows[0]), NULL);

@@ -71,6 +71,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 
 enum {
 #ifdef OURO_HOSTILE
@@ -245,7 +246,7 @@ static uint32_t bucket_used(const struct table_bucket *bucket)
 static void bucket_prefetch_entries(const struct table_bucket *bucket)
 {
     for (uint32_t used = bucket_used(bucket); used != 0; used &= used - 1) {
-        __builtin_prefetch(table_slot_entry(&bucket->slots[__builtin_ctz(used)]));
+        prefetch(table_slot_entry(&bucket->slots[__builtin_ctz(used)]));
     }
 }
 

@@ -12,6 +12,8 @@
 #include <arm_neon.h>
 #endif
 
+#include "base/prefetch.h"
+
 /* The hash that `entry` was inserted with. */
 typedef uint64_t (*table_hash_fn)(const void *entry, const void *context);
 
@@ -120,7 +122,7 @@ static inline void table_prefetch(const struct table *table, uint64_t hash)
 {
     struct table_probe probe = table_probe_at(table, hash);
     if (probe.first != NULL) {
-        __builtin_prefetch(&probe.first[probe.home]);
+        prefetch(&probe.first[probe.home]);
     }
 }
 
@@ -136,7 +138,7 @@ static inline void table_prefetch_entry(const struct table *table, uint64_t hash
     for (uint32_t match = table_bucket_match(bucket, probe.tag); match != 0; match &= match - 1) {
         const uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
         if (*slot >> 48 == probe.window) {
-            __builtin_prefetch(table_slot_entry(slot));
+            prefetch(table_slot_entry(slot));
         }
     }
 }

@@ -41,8 +41,8 @@ struct value *call_peek(struct call *call, uint32_t index, unsigned find_flags)
 
 struct place call_peek_place(struct call *call, uint32_t index, unsigned find_flags)
 {
-    return db_find_place(call->db, call->args.at[index], call_hash(call, index),
-                         call->now->wall_ms, find_flags | touch_flags(call));
+    return db_find_place(call->db, call->args.at[index], call_hash(call, index), call->now->wall_ms,
+                         find_flags | touch_flags(call));
 }
 
 static inline bool is_of_kind(struct call *call, const struct value *value, enum value_kind kind)
@@ -122,8 +122,7 @@ bool call_range_i64(struct call *call, uint32_t index, int64_t min, int64_t max,
     if (error != NULL) {
         reply_error(call->out, error);
     } else {
-        reply_errorf(call->out,
-                     "ERR value is out of range, value must between %lld and %lld",
+        reply_errorf(call->out, "ERR value is out of range, value must between %lld and %lld",
                      (long long)min, (long long)max);
     }
     return false;
@@ -189,8 +188,8 @@ void call_help(struct call *call, const char *const *lines)
         count++;
     }
     char first[EXEC_NAME_LEN_MAX + 80];
-    snprintf(first, sizeof(first), "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-             name);
+    snprintf(first, sizeof(first),
+             "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:", name);
     reply_array(call->out, count + 3);
     reply_status(call->out, first);
     for (size_t i = 0; i < count; i++) {

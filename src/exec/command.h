@@ -81,11 +81,11 @@ enum key_use {
 /* One way in which keys stand among the arguments. Argument 0 is the command's name (and 1 the
  * subcommand's). Examples:
  *
- *     GET key                      {1, 1, 1}
- *     MSET key value ...           {1, -1, 2}
- *     ZUNION numkeys key ...       {1, .is_counted = true}
- *     XREAD ... STREAMS key.. id.. {1, -1, 1, .word = "STREAMS", .limit = 2}
- *     SORT ... STORE key           {2, .word = "STORE", .is_unknown = true} */
+ *     GET key                      {.first = 1}
+ *     MSET key value ...           {.first = 1, .last = -1, .step = 2}
+ *     ZUNION numkeys key ...       {.first = 1, .is_counted = true}
+ *     XREAD ... STREAMS key.. id.. {.first = 1, .last = -1, .word = "STREAMS", .limit = 2}
+ *     SORT ... STORE key           {.first = 2, .word = "STORE", .is_unknown = true} */
 struct key_spec {
     int first; /* The first key; is_counted: the count; `word`: where its search starts. */
     int last;  /* The last key; 0: the first is the only one; -1: the last argument, and so on. */

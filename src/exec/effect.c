@@ -12,30 +12,15 @@ static const struct {
     enum event_class event_class;
 } event_rules[] = {
     /* Whole generic names first: some of them begin like those of a type. */
-    {"del", EVENT_GENERIC},
-    {"expired", EVENT_EXPIRED},
-    {"expire", EVENT_GENERIC},
-    {"evicted", EVENT_EVICTED},
-    {"persist", EVENT_GENERIC},
-    {"rename_", EVENT_GENERIC},
-    {"move_", EVENT_GENERIC},
-    {"copy_to", EVENT_GENERIC},
-    {"restore", EVENT_GENERIC},
-    {"new", EVENT_NEW},
-    {"keymiss", EVENT_MISS},
-    {"sortstore", EVENT_LIST},
+    {"del", EVENT_GENERIC},     {"expired", EVENT_EXPIRED}, {"expire", EVENT_GENERIC},
+    {"evicted", EVENT_EVICTED}, {"persist", EVENT_GENERIC}, {"rename_", EVENT_GENERIC},
+    {"move_", EVENT_GENERIC},   {"copy_to", EVENT_GENERIC}, {"restore", EVENT_GENERIC},
+    {"new", EVENT_NEW},         {"keymiss", EVENT_MISS},    {"sortstore", EVENT_LIST},
     {"set", EVENT_STRING}, /* set, setrange, setbit */
-    {"incr", EVENT_STRING},
-    {"decr", EVENT_STRING},
-    {"append", EVENT_STRING},
-    {"pf", EVENT_STRING},
-    {"s", EVENT_SET}, /* sadd, srem, spop, sunionstore, ... */
-    {"h", EVENT_HASH},
-    {"z", EVENT_ZSET},
-    {"geo", EVENT_ZSET},
-    {"x", EVENT_STREAM},
-    {"l", EVENT_LIST},
-    {"r", EVENT_LIST}, /* rpush, rpop */
+    {"incr", EVENT_STRING},     {"decr", EVENT_STRING},     {"append", EVENT_STRING},
+    {"pf", EVENT_STRING},       {"s", EVENT_SET}, /* sadd, srem, spop, sunionstore, ... */
+    {"h", EVENT_HASH},          {"z", EVENT_ZSET},          {"geo", EVENT_ZSET},
+    {"x", EVENT_STREAM},        {"l", EVENT_LIST},          {"r", EVENT_LIST}, /* rpush, rpop */
 };
 
 enum event_class event_class_of(const char *event)

@@ -3,7 +3,7 @@
  * A server has one struct exec. Other rooms are reached only through what they filled in here at
  * start: gates, sinks, hooks. The order in which a command passes them:
  *
- *     exec_run -> unknown? arity? -> gates by bit -> monitor hook -> handler
+ *     exec_run -> unknown? arity? -> gates by bit -> handler -> monitor hook
  *              -> verbatim effect -> statistics -> slow and latency hooks
  *
  * The clock of commands. Reading the kernel's clock costs 20 ns, twice per command would cost as

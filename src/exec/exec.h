@@ -36,9 +36,10 @@ enum gate_bit {
     GATE_STALE = 1 << 6,     /* Everything but CMD_STALE. */
     GATE_LOADING = 1 << 7,   /* Everything but CMD_LOADING. */
     GATE_BUSY = 1 << 8,      /* Everything but CMD_ALLOW_BUSY. */
-    GATE_PAUSE = 1 << 9,     /* CLIENT PAUSE. Exec's own. */
-    GATE_MULTI = 1 << 10,    /* Queueing; per session. */
-    GATE_COUNT = 11,
+    GATE_MONITOR = 1 << 9,   /* Whatever uses keys, of a session that watches (MONITOR). */
+    GATE_PAUSE = 1 << 10,    /* CLIENT PAUSE. Exec's own. */
+    GATE_MULTI = 1 << 11,    /* Queueing; per session. */
+    GATE_COUNT = 12,
 };
 
 /* GATE_PASS: go on. GATE_REFUSED: the error is in the reply (call_refuse). GATE_TAKEN: the gate
@@ -201,7 +202,7 @@ void exec_set_refusal_hook(struct exec *exec, exec_session_fn fn, void *context)
 typedef void (*exec_slow_fn)(void *context, struct call *call, int64_t duration_us);
 void exec_set_slow_hook(struct exec *exec, exec_slow_fn fn, void *context, int64_t threshold_us);
 
-/* Before each command, while set (MONITOR); NULL switches off. */
+/* After each command, while set (MONITOR); NULL switches off. */
 typedef void (*exec_monitor_fn)(void *context, struct call *call);
 void exec_set_monitor_hook(struct exec *exec, exec_monitor_fn fn, void *context);
 

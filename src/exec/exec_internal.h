@@ -35,11 +35,12 @@ struct exec {
     struct exec_slot *slots;
     uint32_t slot_mask;
     uint32_t active_gates;
-    uint64_t last_tick;  /* End of the previous command, or start of the turn. */
+    uint64_t last_tick;   /* End of the previous command, or start of the turn. */
     uint64_t ns_per_tick; /* 32.32 fixed point. */
-    uint64_t watch_ns;   /* Commands that take this long concern a hook. */
+    uint64_t watch_ns;    /* Commands that take this long concern a hook. */
     exec_monitor_fn monitor;
-    bool is_tracking; /* Histograms. */
+    const struct call *current; /* The innermost call being executed. */
+    bool is_tracking;           /* Histograms. */
     uint8_t command_sink_count, event_sink_count, change_sink_count;
     struct exec_stats stats;
 

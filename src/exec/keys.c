@@ -1,10 +1,10 @@
 /* Where keys stand among a command's arguments, read from its row's key specs.
  *
- *     {1, 1, 1}                     GET key
- *     {1, -1, 2}                    MSET key value key value ...
- *     {2, .is_counted = true}       EVAL script numkeys key ... arg ...
- *     {1, -1, 1, .word = "STREAMS", .limit = 2}
- *                                   XREAD ... STREAMS key key id id
+ *     {.first = 1}                               GET key
+ *     {.first = 1, .last = -1, .step = 2}        MSET key value key value ...
+ *     {.first = 2, .is_counted = true}           EVAL script numkeys key ... arg ...
+ *     {.first = 1, .last = -1, .word = "STREAMS", .limit = 2}
+ *                                                XREAD ... STREAMS key key id id
  *
  * Each spec is resolved to a run [first, last] with a step; a run that does not fit the arguments
  * means that they make no sense. */
@@ -122,6 +122,7 @@ static enum run_result find_run(const struct key_spec *spec, const struct slice 
         if (result != RUN_FOUND) {
             return result;
         }
+        run->last = run->first + (run->last - run->first) * spec_step(spec);
     } else {
         *run = (struct key_run){.first = first, .last = run_last(spec, first, count)};
     }

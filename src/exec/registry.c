@@ -36,9 +36,9 @@
 enum { SLOTS_MIN = 1024, SLOTS_PER_NAME = 4 };
 
 static const char *const category_names[ACL_CATEGORY_COUNT] = {
-    "keyspace", "read",        "write",      "set",       "sortedset", "list",        "hash",
-    "string",   "bitmap",      "hyperloglog", "geo",       "stream",    "pubsub",      "admin",
-    "fast",     "slow",        "blocking",   "dangerous", "connection", "transaction", "scripting",
+    "keyspace", "read",   "write",       "set",       "sortedset",  "list",        "hash",
+    "string",   "bitmap", "hyperloglog", "geo",       "stream",     "pubsub",      "admin",
+    "fast",     "slow",   "blocking",    "dangerous", "connection", "transaction", "scripting",
 };
 
 const char *command_category_name(unsigned index)
@@ -282,6 +282,7 @@ static uint32_t gates_of(uint32_t flags)
     gates |= (flags & CMD_STALE) == 0 ? GATE_STALE : 0;
     gates |= (flags & CMD_WRITE) != 0 ? GATE_READ_ONLY : 0;
     gates |= (flags & CMD_ALLOW_BUSY) == 0 ? GATE_BUSY : 0;
+    gates |= (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE)) != 0 ? GATE_MONITOR : 0;
     return gates;
 }
 
@@ -346,7 +347,8 @@ static void entries_push(struct exec *exec, struct command_entry *entry)
 {
     if (exec->entry_count == exec->entry_cap) {
         exec->entry_cap = exec->entry_cap == 0 ? 256 : exec->entry_cap * 2;
-        exec->entries = mem_realloc(exec->entries, exec->entry_cap * sizeof(struct command_entry *));
+        exec->entries =
+            mem_realloc(exec->entries, exec->entry_cap * sizeof(struct command_entry *));
     }
     entry->index = (uint16_t)exec->entry_count;
     exec->entries[exec->entry_count++] = entry;

@@ -165,20 +165,26 @@ static void note_monitor(struct exec *exec, struct call *call)
     }
 }
 
+/* A counter that went backwards (another core's, on a poor virtual machine) counts as none. */
+static inline uint64_t ticks_to_ns(const struct exec *exec, uint64_t ticks)
+{
+    ticks = (int64_t)ticks < 0 ? 0 : ticks;
+    return (uint64_t)((unsigned __int128)ticks * exec->ns_per_tick >> 32);
+}
+
 static inline void run_call(struct exec *exec, struct call *call)
 {
     struct command_entry *entry = call->entry;
     uint64_t errors_before = call->out->error_count;
     uint64_t start = exec->last_tick;
-    if (!LIKELY(exec->monitor == NULL)) {
-        note_monitor(exec, call);
-    }
     exec->stats.commands_count++;
+    const struct call *outer = exec->current;
+    exec->current = call;
     entry->run(call);
+    exec->current = outer;
     uint64_t end = clock_ticks();
     exec->last_tick = end;
-    uint64_t ns =
-        (uint64_t)((unsigned __int128)(end - start) * exec->ns_per_tick >> 32);
+    uint64_t ns = ticks_to_ns(exec, end - start);
     exec_stats_record(entry, ns, exec->is_tracking);
     if (call->change_count != 0 && !call->is_effect_set && exec->command_sink_count != 0) {
         exec_emit_command(exec, call->db, call->args.at, call->args.count);
@@ -189,6 +195,9 @@ static inline void run_call(struct exec *exec, struct call *call)
     }
     if (!LIKELY(ns < exec->watch_ns)) {
         note_slow(exec, call, ns);
+    }
+    if (!LIKELY(exec->monitor == NULL)) {
+        note_monitor(exec, call);
     }
 }
 
@@ -201,6 +210,11 @@ static void reply_mode_move(struct session *session)
     }
     session->flags = flags;
     session->out->is_muted = (flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIP)) != 0;
+}
+
+const struct call *exec_current_call(const struct exec *exec)
+{
+    return exec->current;
 }
 
 static inline struct call call_make(struct exec *exec, struct session *session,

@@ -116,8 +116,8 @@ void session_close(struct session *session, bool after_replies)
 void session_reset(struct session *session)
 {
     const uint32_t kept = SESSION_CLOSE_AFTER_REPLY | SESSION_CLOSE_NOW | SESSION_UNIX_SOCKET |
-                          SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA |
-                          SESSION_PROTECTED | SESSION_SUSPENDED;
+                          SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA | SESSION_PROTECTED |
+                          SESSION_SUSPENDED;
     hooks_run(&session->exec->reset_hooks, session);
     session->flags &= kept;
     session->gate_bits &= ~(uint32_t)(GATE_AUTH | GATE_ACCESS | GATE_PUBSUB | GATE_MULTI);
@@ -168,10 +168,10 @@ static void flag_letters(const struct session *session, char *out)
         uint32_t flag;
         char letter;
     } letters[] = {
-        {SESSION_MONITOR, 'O'},           {SESSION_REPLICA, 'S'},   {SESSION_PRIMARY, 'M'},
-        {SESSION_MULTI, 'x'},             {SESSION_SUSPENDED, 'b'},
-        {SESSION_CLOSE_AFTER_REPLY, 'c'}, {SESSION_CLOSE_NOW, 'A'}, {SESSION_UNIX_SOCKET, 'U'},
-        {SESSION_NO_EVICT, 'e'},          {SESSION_NO_TOUCH, 'T'},
+        {SESSION_MONITOR, 'O'},   {SESSION_REPLICA, 'S'},     {SESSION_PRIMARY, 'M'},
+        {SESSION_MULTI, 'x'},     {SESSION_SUSPENDED, 'b'},   {SESSION_CLOSE_AFTER_REPLY, 'c'},
+        {SESSION_CLOSE_NOW, 'A'}, {SESSION_UNIX_SOCKET, 'U'}, {SESSION_NO_EVICT, 'e'},
+        {SESSION_NO_TOUCH, 'T'},
     };
     char *at = out;
     if (session_is_subscribed(session)) {

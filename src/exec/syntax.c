@@ -16,8 +16,8 @@
  *                 | [ TOKEN ] [ heading ] ( group | optional )
  *     type        = string | integer | double | key | pattern | unix-time
  *
- * A TOKEN is a word without lower-case letters, and goes with the name or group that follows it. "@"
- * and "!" stand close behind what they belong to. What is not said is filled in:
+ * A TOKEN is a word without lower-case letters, and goes with the name or group that follows it.
+ * "@" and "!" stand close behind what they belong to. What is not said is filled in:
  *
  *   - the type is string; but key for the name "key"
  *   - keys take the row's key specs in order (the last one for those beyond); "#n" chooses another
@@ -43,8 +43,7 @@
 #include <string.h>
 
 static const char *const type_names[SYNTAX_TYPE_COUNT] = {
-    "string",    "integer",    "double", "key",   "pattern",
-    "unix-time", "pure-token", "oneof",  "block",
+    "string", "integer", "double", "key", "pattern", "unix-time", "pure-token", "oneof", "block",
 };
 
 enum { DEPTH_MAX = 8 };
@@ -458,8 +457,8 @@ static struct chain read_list(struct reader *reader, char close)
         if (next == '|' || next == close) {
             break;
         }
-        uint8_t item = next == '\0' || next == ']' || next == ')' ? fail(reader)
-                                                                  : read_item(reader);
+        uint8_t item =
+            next == '\0' || next == ']' || next == ')' ? fail(reader) : read_item(reader);
         if (item != SYNTAX_NONE) {
             chain_add(reader, &chain, item);
         }

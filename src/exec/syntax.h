@@ -29,7 +29,7 @@ struct syntax_node {
     struct slice since;      /* len 0: since the command. */
     struct slice deprecated; /* len 0: it is not. */
     enum syntax_type type;
-    int key_spec;            /* Index among the row's key specs; -1: none. */
+    int key_spec; /* Index among the row's key specs; -1: none. */
     bool is_optional;
     bool is_multiple;
     bool is_multiple_token; /* The token is repeated too. */
@@ -40,8 +40,8 @@ struct syntax_node {
 struct syntax {
     struct syntax_node nodes[SYNTAX_NODES_MAX];
     unsigned node_count;
-    uint8_t first;          /* SYNTAX_NONE: no arguments. */
-    size_t error_at;        /* After a failure: offset into the text. */
+    uint8_t first;              /* SYNTAX_NONE: no arguments. */
+    size_t error_at;            /* After a failure: offset into the text. */
     char text[SYNTAX_TEXT_MAX]; /* Names that the notation does not spell out. */
     size_t text_len;
 };

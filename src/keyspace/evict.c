@@ -33,6 +33,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "keyspace/keyspace_internal.h"
 
 enum {
@@ -99,7 +100,7 @@ static size_t sample_table(struct db *db, void **out, size_t max)
 {
     size_t count = table_sample(&db->table, db->keyspace->rng, out, max);
     for (size_t i = 0; i < count; i++) {
-        __builtin_prefetch(out[i]);
+        prefetch(out[i]);
     }
     return count;
 }

@@ -26,6 +26,7 @@
  * millions, and stale references could no longer be counted exactly. */
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/prefetch.h"
 #include "keyspace/keyspace_internal.h"
 
 enum {
@@ -69,7 +70,7 @@ struct value *db_find_reference(const struct db *db, uint32_t ref, uint16_t plac
 static void expire_on_prefetch(void *context, void *entry)
 {
     (void)context;
-    __builtin_prefetch(entry);
+    prefetch(entry);
 }
 
 static void db_prefetch_references(const struct db *db, const uint32_t *refs, size_t count)

@@ -1,10 +1,10 @@
 /* Giving memory back in slices: emptied databases and large values.
  *
- *     db_flush:   db.table, db.wheel  --moved in O(1)-->  flush job --+
- *     removal:    a large value's own job -------------------------- +--> keyspace.frees
- *                                                                    |
- *     server's work queue: [..., frees_job, ...] -- one step each --> +
- *     eviction over its limit: as many steps as it has time for -----+
+ *     db_flush:  table and wheel, moved in O(1) -> a flush job ----+
+ *     removal:   a large value's own job --------------------------+--> keyspace.frees
+ *                                                                         |
+ *     server's work queue: [..., frees_job, ...], one step at a time <----+
+ *     eviction over its limit, as many steps as it has time for <---------+
  *
  * The keyspace keeps these jobs in a queue of its own, with one job in the server's queue that
  * steps through it, so that eviction can tell memory that is on its way from memory that is in use.
@@ -20,6 +20,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "keyspace/keyspace_internal.h"
 
 enum {
@@ -94,7 +95,7 @@ bool keyspace_free_step(struct keyspace *keyspace)
 static void flush_on_value(void *context, void *entry)
 {
     struct flush *flush = context;
-    __builtin_prefetch(entry);
+    prefetch(entry);
     struct value *value = flush->ahead[flush->next];
     flush->ahead[flush->next] = entry;
     flush->next = (flush->next + 1) % FLUSH_AHEAD;

@@ -34,7 +34,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/net_internal.h"

@@ -36,7 +36,6 @@
  *
  * Rejected: executing in the completion (no window: one miss at a time); a window per connection
  * (the same for clients without pipelines). */
-#include "base/assert.h"
 #include "base/log.h"
 #include "net/net_internal.h"
 

@@ -18,7 +18,6 @@
  *   3. A connection with replies and no send in flight is on the dirty list. */
 #include <string.h>
 
-#include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/net_internal.h"

@@ -25,9 +25,6 @@
  *
  * Rejected: buckets of clients by size (Redis's way: work for every reply to make a rare search
  * cheap). */
-#include <inttypes.h>
-#include <stdio.h>
-
 #include "base/buf.h"
 #include "net/net_internal.h"
 

@@ -7,7 +7,8 @@
  * Invariants:
  *   1. stats.clients is the number of open connections, dead_count that of closed ones not freed.
  *   2. Pools hold at most their bound; what exceeds it goes back to the allocator. */
-#include "base/assert.h"
+#include "net/net.h"
+
 #include "base/mem.h"
 #include "net/net_internal.h"
 

@@ -6,9 +6,9 @@
  *     | header | slices, one per arg   | bytes of args, address and name    |
  *     +--------+-----------------------+------------------------------------+
  *
- * An entry is one block. Its size is bounded whatever the command was: at most ARGS_MAX arguments of
- * ARG_LEN_MAX bytes and a remark each, so the whole log takes at most about 6 KiB times its length.
- * Logging costs one allocation, and only commands above the threshold pay it.
+ * An entry is one block. Its size is bounded whatever the command was: at most ARGS_MAX arguments
+ * of ARG_LEN_MAX bytes and a remark each, so the whole log takes at most about 6 KiB times its
+ * length. Logging costs one allocation, and only commands above the threshold pay it.
  *
  * Invariants:
  *   1. Ids only grow, also across SLOWLOG RESET; the list is in their order.
@@ -56,8 +56,8 @@ static struct slice shorten(struct slice arg, char *room)
         return arg;
     }
     memcpy(room, arg.data, ARG_LEN_MAX);
-    int len = snprintf(room + ARG_LEN_MAX, REMARK_LEN_MAX, "... (%zu more bytes)",
-                       arg.len - ARG_LEN_MAX);
+    int len =
+        snprintf(room + ARG_LEN_MAX, REMARK_LEN_MAX, "... (%zu more bytes)", arg.len - ARG_LEN_MAX);
     return slice_of(room, ARG_LEN_MAX + (size_t)len);
 }
 
@@ -183,8 +183,8 @@ static void slowlog_get_run(struct call *call)
     if (call->args.count == 3 && !call_range_i64(call, 2, -1, INT64_MAX, &wanted, error)) {
         return;
     }
-    uint64_t count = wanted < 0 || (uint64_t)wanted > slowlog->count ? slowlog->count
-                                                                     : (uint64_t)wanted;
+    uint64_t count =
+        wanted < 0 || (uint64_t)wanted > slowlog->count ? slowlog->count : (uint64_t)wanted;
     const struct list *node = slowlog->entries.next;
     reply_array(call->out, count);
     for (uint64_t i = 0; i < count; i++, node = node->next) {

@@ -453,7 +453,7 @@ static enum resp_result read_kept(struct reader *reader)
 /* Reads a command that is not remembered: it is incomplete, wrong or long. */
 static enum resp_result read_multibulk(struct reader *reader)
 {
-    int64_t count, bulk_len;
+    int64_t count = 0, bulk_len = 0;
     enum resp_result result = read_count(reader, &count);
     if (result != RESP_COMMAND) {
         return result;

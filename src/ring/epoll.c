@@ -444,7 +444,7 @@ int epoll_open(struct ring **out, const struct ring_options *options)
     if (fd < 0) {
         return -errno;
     }
-    struct files *files;
+    struct files *files = NULL;
     int error = files_open(&files);
     if (error == 0) {
         error = watch_files(fd, files);

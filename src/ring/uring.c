@@ -16,14 +16,14 @@
  *   5.19  rings of provided buffers, multishot accept, cancel of everything (the least that will
  * do) 6.0   multishot receive (else a receive is armed again after each completion), SINGLE_ISSUER
  *   6.1   DEFER_TASKRUN: completions are worked off inside our own enter, in one batch, instead of
- *         interrupting the thread for each
+ *         interrupting the thread for each; partial sends are reported, which patience needs
  *
  * Waiting. A reply is sent in the same enter that waits for the next request. The completion of
- * that send is there at once, so waiting for one completion would never wait: each turn that
- * answered something would be followed by an empty one. Hence patient sends: they are issued so
- * that they cannot block (MSG_DONTWAIT), so that each surely completes within the submission, and
- * the enter waits for one completion more than there are patient sends. A patient send that falls
- * short goes on as an ordinary one, which waits for room in the socket.
+ * that send is there at once, so the enter would never wait: each turn that answered something
+ * would be followed by an empty one. Hence patient sends: they are issued so that they cannot block
+ * (MSG_DONTWAIT) and so that their success is silent (CQE_SKIP_SUCCESS, where MSG_WAITALL makes a
+ * short send a failure). Once the submission is over, those that left no completion have succeeded.
+ * One that fell short does end the wait, and goes on as an ordinary send.
  *
  * Ordinary sends carry MSG_WAITALL: the kernel itself continues them when they fall short.
  *
@@ -47,10 +47,12 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/prefetch.h"
 #include "ring/ring_internal.h"
 
 enum {
@@ -65,9 +67,11 @@ struct uring {
     struct ring ring; /* First: the public pointer is this one. */
     struct io_uring kernel;
     unsigned sq_tail;     /* Entries made; the kernel's own tail follows at the enter. */
-    unsigned patient;     /* Completions that are sure to come and that nobody waits for. */
     unsigned enter_flags; /* Passed with each enter. */
     bool has_multishot_receive;
+    bool has_patience;     /* Linux 6.1: see above. */
+    struct list patient;   /* Patient sends whose failure would be in the queue after the enter. */
+    bool is_patient_stuck; /* Their outcome was not known after the last enter. */
     uint64_t in_kernel;
 
     struct ring_pool pool;
@@ -170,15 +174,17 @@ static void submit_receive(struct uring *uring, struct ring_op *op)
     };
 }
 
-static void submit_send(struct uring *uring, struct ring_op *op, uint32_t flags)
+static void submit_send(struct uring *uring, struct ring_op *op, bool is_patient)
 {
+    uint32_t flags = MSG_NOSIGNAL | MSG_WAITALL | (is_patient ? MSG_DONTWAIT : 0);
     bool has_parts = op->kind == RING_OP_SEND_PARTS;
     *next_sqe(uring) = (struct io_uring_sqe){
         .opcode = has_parts ? IORING_OP_SENDMSG : IORING_OP_SEND,
+        .flags = is_patient ? IOSQE_CQE_SKIP_SUCCESS : 0,
         .fd = op->fd,
         .addr = has_parts ? (uintptr_t)&op->message : (uintptr_t)op->data,
         .len = has_parts ? 1 : chunk_len(op->len),
-        .msg_flags = flags | MSG_NOSIGNAL,
+        .msg_flags = flags,
         .user_data = (uintptr_t)op,
     };
 }
@@ -245,8 +251,12 @@ static void uring_start(struct ring *ring, struct ring_op *op)
     switch ((enum ring_op_kind)op->kind) {
     case RING_OP_SEND:
     case RING_OP_SEND_PARTS:
-        uring->patient += op->is_patient;
-        submit_send(uring, op, op->is_patient ? MSG_DONTWAIT : MSG_WAITALL);
+        if (op->is_patient && uring->has_patience) {
+            list_push_back(&uring->patient, &op->link);
+            submit_send(uring, op, true);
+        } else {
+            submit_send(uring, op, false);
+        }
         break;
     case RING_OP_RECEIVE:
         submit_receive(uring, op);
@@ -281,7 +291,8 @@ static void submit_cancel(struct uring *uring, const struct ring_op *op)
 static void uring_cancel(struct ring *ring, struct ring_op *op)
 {
     struct uring *uring = uring_of(ring);
-    if (list_is_linked(&op->link)) { /* Starved: the kernel does not have it. */
+    if (op->kind == RING_OP_RECEIVE && list_is_linked(&op->link)) {
+        /* Starved: the kernel does not have it. */
         list_remove(&op->link);
         uring->in_kernel--;
         ring_op_finish(ring, op, -ECANCELED);
@@ -434,13 +445,14 @@ static void on_accept(struct uring *uring, struct ring_op *op, int result, unsig
 
 static void on_send(struct uring *uring, struct ring_op *op, int result)
 {
+    list_remove(&op->link); /* A patient one has spoken up. */
     bool is_short = result >= 0 && !ring_op_advance(op, (size_t)result);
     if (__builtin_expect(result >= 0 && !is_short, 1)) {
         op_end(uring, op, (int)op->done_len);
     } else if (op->cancelled) {
         op_end(uring, op, -ECANCELED);
     } else if (is_short || result == -EAGAIN) {
-        submit_send(uring, op, MSG_WAITALL);
+        submit_send(uring, op, false);
     } else {
         op_end(uring, op, result);
     }
@@ -499,11 +511,47 @@ static unsigned reap(struct uring *uring)
             continue;
         }
         /* With thousands of connections the next operation is not in the cache. */
-        __builtin_prefetch((const void *)(uintptr_t)cq->cqes[(head + 1) & mask].user_data);
+        prefetch((const void *)(uintptr_t)cq->cqes[(head + 1) & mask].user_data);
         on_completion(uring, op, cqe->res, cqe->flags);
         count++;
     }
     io_uring_smp_store_release(cq->khead, head);
+    return count;
+}
+
+/* After an enter: takes the patient sends that the kernel has dealt with. The failed ones among
+ * them leave the list when their completions are reaped. */
+static void patient_take(struct uring *uring, struct list *taken)
+{
+    list_init(taken);
+    if (list_is_empty(&uring->patient)) {
+        return;
+    }
+    uring->is_patient_stuck =
+        uring->spill_count > 0 || sq_pending(uring) > 0 || io_uring_cq_has_overflow(&uring->kernel);
+    if (!uring->is_patient_stuck) {
+        list_push_front(&uring->patient, taken);
+        list_remove(&uring->patient);
+    }
+}
+
+/* What is left of them has been sent. */
+static unsigned patient_run(struct uring *uring, struct list *taken)
+{
+    unsigned count = 0;
+    while (!list_is_empty(taken)) {
+        struct ring_op *op = LIST_OWNER(taken->next, struct ring_op, link);
+        list_remove(&op->link);
+        int total = (int)op->len;
+        if (op->kind == RING_OP_SEND_PARTS) {
+            total = 0;
+            for (size_t index = 0; index < op->message.msg_iovlen; index++) {
+                total += (int)op->message.msg_iov[index].iov_len;
+            }
+        }
+        op_end(uring, op, total);
+        count++;
+    }
     return count;
 }
 
@@ -512,16 +560,15 @@ static unsigned uring_turn(struct ring *ring, int64_t until_mono_us)
     struct uring *uring = uring_of(ring);
     spill_drain(uring);
     buffers_prepare(uring);
-    /* What is still spilled cannot complete, so nothing may wait for it. */
-    bool is_waiting = until_mono_us != 0 && uring->spill_count == 0;
-    unsigned wait_count = is_waiting ? uring->patient + 1 : 0;
+    /* What the kernel has not taken yet must not be waited for. */
+    bool is_waiting = until_mono_us != 0 && uring->spill_count == 0 && !uring->is_patient_stuck;
     struct __kernel_timespec timeout = {0};
     struct io_uring_getevents_arg arg = {.ts = (uintptr_t)&timeout};
     bool has_timeout = is_waiting && until_mono_us != INT64_MAX;
     if (has_timeout) {
         int64_t left_us = until_mono_us - clock_mono_us();
         if (left_us <= 0) {
-            wait_count = 0;
+            is_waiting = false;
             has_timeout = false;
         } else {
             timeout.tv_sec = left_us / 1000000;
@@ -530,9 +577,11 @@ static unsigned uring_turn(struct ring *ring, int64_t until_mono_us)
     }
     /* Nothing to do about failures here: a signal or the time ends the wait, and a kernel that
      * is short of memory or of room for completions takes the rest in a later turn. */
-    (void)uring_enter(uring, wait_count, IORING_ENTER_GETEVENTS, has_timeout ? &arg : NULL);
-    uring->patient = 0;
-    return reap(uring);
+    (void)uring_enter(uring, is_waiting, IORING_ENTER_GETEVENTS, has_timeout ? &arg : NULL);
+    struct list patient;
+    patient_take(uring, &patient);
+    unsigned count = reap(uring);
+    return count + patient_run(uring, &patient);
 }
 
 /* ---- Opening and closing ---- */
@@ -585,7 +634,14 @@ static void reap_silently(struct uring *uring)
     {
         struct ring_op *op = (struct ring_op *)(uintptr_t)cqe->user_data;
         count++;
-        if (op != NULL && (cqe->flags & IORING_CQE_F_MORE) == 0 && op->in_flight) {
+        if (op == NULL) {
+            continue;
+        }
+        if ((op->kind == RING_OP_ACCEPT || op->kind == RING_OP_OPEN) && cqe->res >= 0) {
+            (void)close(cqe->res); /* Nobody will ever hear of it. */
+        }
+        if ((cqe->flags & IORING_CQE_F_MORE) == 0 && op->in_flight) {
+            list_remove(&op->link);
             op->in_flight = false;
             uring->in_kernel--;
         }
@@ -593,15 +649,20 @@ static void reap_silently(struct uring *uring)
     io_uring_cq_advance(&uring->kernel, count);
 }
 
-static void uring_close(struct ring *ring)
+static void drop_all(struct uring *uring, struct list *ops)
 {
-    struct uring *uring = uring_of(ring);
-    while (!list_is_empty(&uring->starved)) {
-        struct ring_op *op = LIST_OWNER(uring->starved.next, struct ring_op, link);
+    while (!list_is_empty(ops)) {
+        struct ring_op *op = LIST_OWNER(ops->next, struct ring_op, link);
         list_remove(&op->link);
         op->in_flight = false;
         uring->in_kernel--;
     }
+}
+
+static void uring_close(struct ring *ring)
+{
+    struct uring *uring = uring_of(ring);
+    drop_all(uring, &uring->starved);
     for (unsigned turn = 0; uring->in_kernel > 0 && turn < URING_CLOSE_TURNS; turn++) {
         spill_drain(uring);
         *next_sqe(uring) = (struct io_uring_sqe){
@@ -614,6 +675,9 @@ static void uring_close(struct ring *ring)
         unsigned wait_count = turn == 0 ? 1 : 2; /* The cancel itself completes too. */
         (void)uring_enter(uring, wait_count, IORING_ENTER_GETEVENTS, &arg);
         reap_silently(uring);
+        if (uring->spill_count == 0 && sq_pending(uring) == 0) {
+            drop_all(uring, &uring->patient);
+        }
     }
     if (uring->in_kernel > 0) {
         log_write(LOG_WARNING, "%llu operations did not end when the ring was closed",
@@ -650,6 +714,8 @@ int uring_open(struct ring **out, const struct ring_options *options)
     ring_init(&uring->ring, &uring_engine);
     uring->kernel = kernel;
     list_init(&uring->starved);
+    list_init(&uring->patient);
+    uring->has_patience = (kernel.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
     ring_pool_init(&uring->pool, options);
     uring->has_multishot_receive = true;
     uring->posted_target = uring->pool.max < URING_POSTED_MIN ? uring->pool.max : URING_POSTED_MIN;

@@ -281,8 +281,10 @@ static void set_preset(struct config *config, const struct directive *directive)
     int count = 1;
     if (directive->kind == DIRECTIVE_SPECIAL) {
         count = resp_split_line(preset, scratch, words, CONFIG_WORDS_MAX);
-    } else {
+    }
+    if (preset.len == 0 || directive->kind != DIRECTIVE_SPECIAL) {
         words[0] = preset;
+        count = 1;
     }
     ASSERT(count >= 0);
     ASSERT(config_set(config, directive, words, (unsigned)count) == NULL);

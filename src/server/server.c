@@ -335,11 +335,14 @@ static bool open_ring(struct server *server, struct buf *error)
 
 static void register_commands(struct server *server)
 {
-    commands_register_all(server->exec, OURO_REDIS_VERSION);
+    server->identity = (struct connection_family){
+        .version = OURO_REDIS_VERSION, .mode = "standalone", .role = "master"};
+    commands_register_all(server->exec, &server->identity);
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
     server_register_config(server);
     server_register_info(server);
     server_register_admin(server);
+    server_register_debug(server);
     server_register_memory(server);
 }
 
@@ -440,6 +443,10 @@ static void sample_rate(struct server *server, enum server_rate rate, uint64_t v
 
 static void cron(struct server *server)
 {
+    server->next_cron_us = server->now.mono_us + 1000000 / server->config->hz;
+    if (server->is_cron_paused) {
+        return;
+    }
     const struct net_stats *net = net_stats(server->net);
     sample_rate(server, RATE_COMMANDS, exec_stats(server->exec)->commands_count);
     sample_rate(server, RATE_BYTES_IN, net->bytes_in);
@@ -450,7 +457,6 @@ static void cron(struct server *server)
     }
     net_tick(server->net);
     server->cron_count++;
-    server->next_cron_us = server->now.mono_us + 1000000 / server->config->hz;
 }
 
 /* Runs what is pending in the background, one slice each; returns true when more is left. */

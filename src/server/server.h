@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "base/work.h"
+#include "commands/commands.h"
 #include "exec/exec.h"
 #include "keyspace/keyspace.h"
 #include "net/net.h"
@@ -58,6 +59,7 @@ struct server {
     struct slowlog *slowlog;
     struct latency *latency;
     struct monitor *monitor;
+    struct connection_family identity; /* What HELLO tells of us. */
 
     char run_id[SERVER_RUN_ID_LEN + 1];
     char executable[1024];
@@ -72,7 +74,8 @@ struct server {
     int64_t next_cron_us;    /* Monotonic. */
     struct server_sample rates[RATE_COUNT];
     struct shutdown_request shutdown;
-    bool is_auth_set; /* requirepass is not empty. */
+    bool is_auth_set;    /* requirepass is not empty. */
+    bool is_cron_paused; /* DEBUG PAUSE-CRON. */
     int listen_error; /* Negative errno of the last failed listen. */
 };
 
@@ -102,7 +105,8 @@ size_t server_overhead(const struct server *server);
 
 void server_register_config(struct server *server); /* CONFIG */
 void server_register_info(struct server *server);   /* INFO */
-void server_register_admin(struct server *server);  /* SHUTDOWN, DEBUG, TIME, LOLWUT, ... */
+void server_register_admin(struct server *server);  /* SHUTDOWN, TIME, LOLWUT */
+void server_register_debug(struct server *server);  /* DEBUG */
 void server_register_memory(struct server *server); /* MEMORY */
 
 /* INFO's text for one section ("server", "default", "all", "everything"); for the command and for

@@ -47,13 +47,15 @@ struct conn {
     size_t out_len, out_cap;
     char *sending; /* In flight. */
     size_t sending_len, sending_cap, sent;
+    bool is_silent; /* The send in flight is. */
 };
 
 struct server {
     struct io_uring ring;
     struct io_uring_buf_ring *buffers;
     char *memory;
-    unsigned sure; /* Sends of this turn: their completions come with the submission. */
+    int silent[2 * FDS_MAX]; /* Sends that have succeeded unless a completion says otherwise. */
+    unsigned silent_count;
     struct conn *conns[FDS_MAX];
 };
 
@@ -101,11 +103,15 @@ static void start_receive(struct server *server, int fd)
 static void start_send(struct server *server, struct conn *conn, bool is_first)
 {
     struct io_uring_sqe *sqe = next_sqe(server);
-    int flags = MSG_NOSIGNAL | (is_first ? MSG_DONTWAIT : MSG_WAITALL);
+    int flags = MSG_NOSIGNAL | MSG_WAITALL | (is_first ? MSG_DONTWAIT : 0);
     io_uring_prep_send(sqe, conn->fd, conn->sending + conn->sent, conn->sending_len - conn->sent,
                        flags);
     sqe->user_data = data_of(KIND_SEND, conn->fd);
-    server->sure += is_first;
+    conn->is_silent = is_first;
+    if (is_first) {
+        sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        server->silent[server->silent_count++] = conn->fd;
+    }
 }
 
 /* Sends what has gathered, unless a send is in flight. */
@@ -272,6 +278,7 @@ static void on_receive(struct server *server, const struct io_uring_cqe *cqe, st
 
 static void on_send(struct server *server, const struct io_uring_cqe *cqe, struct conn *conn)
 {
+    conn->is_silent = false;
     if (cqe->res < 0 && cqe->res != -EAGAIN) {
         return; /* The receive ends too, and closes. */
     }
@@ -346,12 +353,27 @@ static void server_open(struct server *server)
     }
 }
 
+/* The first `count` silent sends were submitted; those that did not speak up have been sent. */
+static void end_silent(struct server *server, unsigned count)
+{
+    for (unsigned index = 0; index < count; index++) {
+        struct conn *conn = server->conns[server->silent[index]];
+        if (conn != NULL && conn->is_silent) {
+            conn->is_silent = false;
+            conn->sending_len = 0;
+            flush(server, conn); /* Appends behind `count`. */
+        }
+    }
+    server->silent_count -= count;
+    memmove(server->silent, server->silent + count,
+            server->silent_count * sizeof(server->silent[0]));
+}
+
 static void server_run(struct server *server)
 {
     for (;;) {
-        unsigned wait_count = server->sure + 1;
-        server->sure = 0;
-        (void)io_uring_submit_and_wait(&server->ring, wait_count);
+        unsigned silent_count = server->silent_count;
+        (void)io_uring_submit_and_wait(&server->ring, 1);
         struct io_uring_cqe *cqe;
         unsigned head;
         unsigned count = 0;
@@ -361,6 +383,7 @@ static void server_run(struct server *server)
             count++;
         }
         io_uring_cq_advance(&server->ring, count);
+        end_silent(server, silent_count);
     }
 }
 

@@ -1,36 +1,172 @@
-"""Bytes per key, by growth of resident memory and by the server's own count, and per idle connection."""
+"""make bench-memory: bytes per item, by growth of resident memory and by the server's own count, and per
+idle connection. Every figure comes from a fresh server.
+
+Options, as variables of make or of the environment:
+    SCALE=1             multiplies the number of items (1 M); the fewer, the more the server's fixed memory shows
+    CONNECTIONS=5000    idle connections
+    ONLY="string"       only rows whose name holds this
+    SERVERS, PEERS      as for make bench
+"""
+import os
 import socket
 import time
 
-from servers import Server
+from page import preamble, replace_part, table, verdict, whole
+from plots import bars
+from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, chunked, contenders, encode,
+                     exit_on_signals, raise_open_files, say, scaled, set_requests)
 
-CASES = [("string, 8-byte value", 8, 0), ("string, 64-byte value", 64, 0),
-         ("string, 64-byte value, with a TTL", 64, 100000)]
-
-
-def per_key(command, count, value_len, ttl_s):
-    server = Server("memory", command)
-    try:
-        rss, used = server.rss(), server.info("used_memory")
-        server.fill(count, value_len, ttl_s)
-        time.sleep(0.3)  # Buffers of the loading connection go back.
-        return (server.rss() - rss) / count, (server.info("used_memory") - used) / count
-    finally:
-        server.stop()
+ITEMS = 1000000
+TTL_S = 1000000
+SETTLE_S_MAX = 8
+IDLE = "idle connection"
 
 
-def per_connection(command, count):
-    server = Server("connections", command)
+def members(command, key, *rest):
+    """Adds member:N, or what `rest` makes of N, to one key."""
+    head = b"*%d\r\n%s%s" % (2 + len(rest), bulk(command), bulk(key))
+    return lambda count: chunked(count, lambda number: head + b"".join(
+        [bulk(part % number if b"%" in part else part) for part in rest]))
+
+
+def small_hashes(count):
+    tail = encode(*[part for field in range(4) for part in ("f%d" % field, "12345678")]).split(b"\r\n", 1)[1]
+    head = b"*10\r\n%s$16\r\n" % bulk("HSET")
+    return chunked(count, lambda number: head + b"key:%012d\r\n" % number + tail)
+
+
+# name, a short name for the plot, the most bytes that are aimed at, what makes the requests
+CASES = [
+    ("string, 8-byte value", "string\n8", 48, lambda count: set_requests(count, 8)),
+    ("string, 64-byte value", "string\n64", 108, lambda count: set_requests(count, 64)),
+    ("string, 64-byte value, with a TTL", "string\n64, TTL", 116,
+     lambda count: set_requests(count, 64, TTL_S)),
+    ("sorted set member (`member:N`)", "sorted set\nmember", 56,
+     members("ZADD", "big", b"%d", b"member:%d")),
+    ("large hash, `field:N`, 16-byte value", "large hash\nfield", 48,
+     members("HSET", "big", b"field:%d", b"0123456789abcdef")),
+    ("large set member (`member:N`)", "large set\nmember", 28, members("SADD", "big", b"member:%d")),
+    ("small hash, 4 fields", "small hash", 112, small_hashes),
+]
+IDLE_MOST = 1000
+
+
+def settled(server):
+    """(resident, used_memory) once the latter has not fallen for a second: buffers go back late."""
+    used = server.used_memory()
+    until = time.time() + SETTLE_S_MAX
+    still_since = time.time()
+    while time.time() < until and time.time() - still_since < 1:
+        time.sleep(0.2)
+        now = server.used_memory()
+        if now < used - 4096:
+            still_since = time.time()
+        used = min(used, now)
+    return server.rss(), used
+
+
+def per_item(command, name, requests):
+    count = scaled(ITEMS)
+    with Server(name, command) as server:
+        rss, used = settled(server)
+        server.fill(requests(count))
+        rss_end, used_end = settled(server)
+        return (rss_end - rss) / count, (used_end - used) / count
+
+
+def per_connection(command, name, count):
+    """Idle connections that have been served once."""
     links = []
+    with Server(name, command) as server:
+        try:
+            rss, used = settled(server)
+            for _ in range(count):
+                link = Link(server.port)
+                links.append(link)
+                if link.ask("PING") != "PONG":
+                    raise Failed("PING got no PONG")
+            rss_end, used_end = settled(server)
+            return (rss_end - rss) / count, (used_end - used) / count
+        finally:
+            for link in links:
+                link.close()
+
+
+def attempt(figure, *arguments):
     try:
-        rss, used = server.rss(), server.info("used_memory")
-        for _ in range(count):
-            link = socket.create_connection(("127.0.0.1", server.port))
-            link.sendall(b"PING\r\n")
-            link.recv(64)
-            links.append(link)
-        return (server.rss() - rss) / count, (server.info("used_memory") - used) / count
-    finally:
-        for link in links:
-            link.close()
-        server.stop()
+        return figure(*arguments)
+    except (Failed, OSError, KeyError, socket.timeout) as failure:
+        say("    %s" % failure)
+        return None, None
+
+
+def measure_all(commands, only):
+    """[(row name, short name, target, {server: (by RSS, by used_memory)})]"""
+    rows = []
+    for name, short_name, most, requests in CASES:
+        if only in name.lower():
+            say("  " + name)
+            rows.append((name, short_name, most, {
+                server: attempt(per_item, command, server, requests)
+                for server, command in commands.items()}))
+    if only in IDLE:
+        say("  " + IDLE)
+        count = int(os.environ.get("CONNECTIONS") or 5000)
+        rows.append((IDLE, "", IDLE_MOST, {server: attempt(per_connection, command, server, count)
+                                           for server, command in commands.items()}))
+    return rows
+
+
+def page_rows(rows, names):
+    for name, _, most, figures in rows:
+        pairs = ["%s / %s" % (whole(figures[server][0]), whole(figures[server][1])) for server in names]
+        found = [value for value in figures.get(OURO_URING, (None, None)) if value is not None]
+        yield [name] + pairs + ["<= %s" % whole(most), verdict(max(found) if found else None, most)]
+
+
+def versions_of(commands):
+    versions = {}
+    for name, command in commands.items():
+        with Server(name, command) as server:
+            versions[name] = server.version()
+    return versions
+
+
+def usable(commands):
+    """Those that start, with their versions."""
+    versions = {}
+    for name, command in commands.items():
+        try:
+            versions.update(versions_of({name: command}))
+        except Failed as failure:
+            say("left out: %s" % failure)
+    return versions
+
+
+def main():
+    exit_on_signals()
+    raise_open_files()
+    commands = contenders(with_floor=False)
+    # Which engine moves the bytes is not seen in what an item costs, but in what a connection does.
+    versions = usable(commands)
+    commands = {name: commands[name] for name in versions}
+    rows = measure_all(commands, (os.environ.get("ONLY") or "").lower())
+    names = list(commands)
+    lines = preamble("bench-memory", versions)
+    lines += ["Bytes per item by growth of resident memory / of `used_memory`. The larger of the two of Ouro (uring)",
+              "is held against the target.", ""]
+    lines += table(["item"] + names + ["target", "verdict"], page_rows(rows, names))
+    items = [row for row in rows if row[0] != IDLE]
+    if items:
+        shown = [name for name in names if name != OURO_EPOLL]
+        bars("memory", "Memory per item, by growth of resident memory", "bytes", [row[1] for row in items],
+             {name: [row[3][name][0] for row in items] for name in shown},
+             [row[2] for row in items], digits=0)
+        lines += ["![Memory per item](bench/memory.svg)", ""]
+    replace_part("memory", lines)
+    say("")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

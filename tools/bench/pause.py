@@ -1,107 +1,270 @@
-"""Pauses: a second connection sends GET all the time while something large happens; its worst and its 99.9th percentile
-are the figures.
+"""make bench-pause: what a second connection feels while something large happens. It sends GET all the
+time; its worst reply and its 99.9th percentile are the figures.
 
-The prober is a small C program (probe.c), because an interpreter's own pauses would drown what is measured. The machine
-itself stalls at times; so each scenario is run several times and the best run's figures are given, beside those of an idle
-server measured in the same way.
+The prober is a C program (probe.c), because an interpreter's own pauses would drown what is measured. All
+else that runs here (loader, reader of replies) has low priority, so that the server and the prober do not
+wait for it. The machine itself stalls at times: each scenario runs several times, the best run is judged
+and the worst is shown, beside those of an idle server measured in the same way.
+
+Options, as variables of make or of the environment:
+    ROUNDS=2            how often each scenario is run on each server
+    SCALE=1             multiplies the number of keys
+    ONLY="KEYS"         only scenarios whose name holds this
+    SERVERS, PEERS      as for make bench
 """
 import os
 import subprocess
 import time
 
-from servers import KEY, ROOT, Link, Server, encode
+from memory import members, usable
+from page import number, preamble, replace_part, table, verdict
+from plots import bars
+from servers import (OURO_EPOLL, OURO_URING, ROOT, Failed, Link, Server, bulk, child, chunked, contenders,
+                     encode, exit_on_signals, raise_open_files, rounds, say, scaled, set_requests)
 
 PROBE = os.path.join(ROOT, "build/bench/probe")
+NICENESS = 15
+IDLE_S = 5
+BACK_S_MAX = 30  # Longer than this, memory counts as not come back.
+PAUSE_MS_MOST = 2
+BACK_S_MOST = 2
 
 
 class Probe:
     """Runs beside a scenario; figures in milliseconds."""
 
-    def __init__(self, port):
-        self.process = subprocess.Popen([PROBE, str(port)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+    def __init__(self, server):
+        self.process = child([PROBE, str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             text=True)
         self.process.stdout.readline()
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, 0)
+
+    def figures(self):
+        self.process.stdin.close()
+        words = self.process.stdout.readline().split()
+        if len(words) != 3:
+            raise Failed("the prober lost its connection")
+        return {"max": float(words[0]), "p999": float(words[1]), "count": int(words[2])}
 
     def stop(self):
-        self.process.stdin.close()
-        worst, p999, count = self.process.stdout.readline().split()
+        self.process.kill()
         self.process.wait()
-        return {"max": float(worst), "p999": float(p999), "count": int(count)}
 
 
 def probed(server, action):
-    probe = Probe(server.port)
-    action()
-    return probe.stop()
+    probe = Probe(server)
+    try:
+        action()
+        return probe.figures()
+    finally:
+        probe.stop()
 
 
-def idle(server, keys):
-    return probed(server, lambda: time.sleep(3))
+def nothing(server, _keys):
+    return probed(server, lambda: time.sleep(IDLE_S))
 
 
 def growth(server, keys):
-    return probed(server, lambda: server.fill(keys, 8))
+    return probed(server, lambda: server.fill(set_requests(keys, 8)))
 
 
 def keys_all(server, keys):
-    server.fill(keys, 8)
+    """KEYS * and reading all of its reply."""
+    server.fill(set_requests(keys, 8))
     link = Link(server.port)
 
     def ask():
-        link.socket.sendall(encode("KEYS", "*2345*"))
-        data = link.socket.recv(1 << 16)
+        link.send_load(encode("KEYS", "*"))
+        data = link.receive()
+        while b"\r\n" not in data:
+            data += link.receive()
+        if data[:1] != b"*":
+            raise Failed(data[1:80].decode(errors="replace").strip())
         lines = int(data[1:data.index(b"\r\n")]) * 2 + 1
         seen = data.count(b"\n")
         while seen < lines:
-            seen += link.socket.recv(1 << 20).count(b"\n")
+            seen += link.receive().count(b"\n")
     return probed(server, ask)
 
 
-def flushall(server, keys):
-    server.fill(keys, 8)
+def await_memory(link, most):
+    """Seconds until used_memory is down to that, or BACK_S_MAX."""
+    begin = time.time()
+    while time.time() - begin < BACK_S_MAX:
+        for line in link.ask("INFO", "memory").splitlines():
+            if line.startswith("used_memory:") and int(line.split(":")[1]) <= most:
+                return time.time() - begin
+        time.sleep(0.02)
+    return time.time() - begin
+
+
+def memory_back(empty, full):
+    """What counts as all memory back: a twentieth may stay, for tables that shrink later."""
+    return empty + max((full - empty) // 20, 1 << 20)
+
+
+def removal(server, requests, command):
+    """Loads, then sends the command that removes all of it, and waits for the memory."""
+    empty = server.used_memory()
+    server.fill(requests)
+    most = memory_back(empty, server.used_memory())
     link = Link(server.port)
+    back = []
 
-    def flush():
-        link.ask("FLUSHALL")
-        time.sleep(3)  # The memory is freed behind the reply.
-    return probed(server, flush)
-
-
-def mass_expiry(server, keys):
-    """Keys whose times all lie in the same second; also how long after that second the memory is back."""
-    link = Link(server.port)
-    empty = server.info("used_memory")
-    at_ms = int(time.time() * 1000) + 8000 + keys // 200
-    head = b"*5\r\n$3\r\nSET\r\n$16\r\n"
-    for first in range(0, keys, 20000):
-        last = min(first + 20000, keys)
-        link.load(b"".join(head + KEY % i + b"\r\n$8\r\nxxxxxxxx\r\n" + encode("PXAT", str(at_ms + i % 1000))[4:]
-                           for i in range(first, last)), last - first)
-    back = {}
-
-    def wait():
-        while time.time() * 1000 < at_ms:
-            time.sleep(0.01)
-        while server.info("used_memory") > empty + (8 << 20):
-            time.sleep(0.02)
-            if time.time() * 1000 > at_ms + 60000:
-                break
-        back["back_s"] = time.time() - (at_ms + 999) / 1000
-    figures = probed(server, wait)
-    figures.update(back)
+    def remove():
+        begin = time.time()
+        link.ask(*command)
+        await_memory(link, most)
+        back.append(time.time() - begin)
+    figures = probed(server, remove)
+    figures["back_s"] = back[0]
     return figures
 
 
-SCENARIOS = [("nothing else happens", idle, 1000000, 0),
-             ("the table grows to {keys} keys", growth, 20000000, 1),
-             ("KEYS on {keys} keys", keys_all, 10000000, 1),
-             ("FLUSHALL of {keys} keys", flushall, 10000000, 1),
-             ("{keys} keys expire in one second", mass_expiry, 2000000, 1)]
+def flushall(server, keys):
+    return removal(server, set_requests(keys, 8), ["FLUSHALL"])
 
 
-def run(command, scenario, keys):
-    server = Server("pause", command)
+def set_removal(command):
+    return lambda server, count: removal(server, members("SADD", "big", b"member:%d")(count),
+                                         [command, "big"])
+
+
+def mass_expiry(server, keys):
+    """Keys whose times all lie in one second; also how long after that second their memory is back."""
+    link = Link(server.port)
+    empty = server.used_memory()
+    first_ms = int(time.time() * 1000) + 3000 + keys // 150  # Far enough for the loading to be done.
+    head = b"*5\r\n%s$16\r\n" % bulk("SET")
+    tail = b"\r\n" + bulk("12345678") + bulk("PXAT")
+    link.load(chunked(keys, lambda index: head + b"key:%012d" % index + tail +
+                      bulk(first_ms + index % 1000)))
+    if time.time() * 1000 > first_ms - 500:
+        raise Failed("loading took longer than the keys were to live")
+    most = memory_back(empty, server.used_memory())
+    time.sleep(first_ms / 1000 - 0.3 - time.time())
+    back = []
+
+    def wait():
+        time.sleep(max(0, (first_ms + 1000) / 1000 - time.time()))
+        back.append(await_memory(link, most))
+    figures = probed(server, wait)
+    figures["back_s"] = back[0]
+    return figures
+
+
+# name, a short name for the plot, how it is run, keys, is it judged
+SCENARIOS = [
+    ("nothing happens", "idle", nothing, 0, False),
+    ("the table grows from 0 to {} M keys", "growth", growth, 20000000, True),
+    ("KEYS * on {} M keys", "KEYS", keys_all, 10000000, True),
+    ("FLUSHALL of {} M keys", "FLUSHALL", flushall, 10000000, True),
+    ("DEL of a set of {} M members", "DEL", set_removal("DEL"), 5000000, True),
+    ("UNLINK of a set of {} M members", "UNLINK", set_removal("UNLINK"), 5000000, True),
+    ("{} M keys expire in one second", "expiry", mass_expiry, 2000000, True),
+]
+
+
+def run(name, command, scenario, keys):
     try:
-        return scenario(server, keys)
-    finally:
-        server.stop()
+        with Server(name, command) as server:
+            os.setpriority(os.PRIO_PROCESS, server.pid, 0)
+            figures = scenario(server, keys)
+            say("    %-14s worst %8.2f ms, p99.9 %7.3f ms%s" % (
+                name, figures["max"], figures["p999"],
+                ", memory back in %.2f s" % figures["back_s"] if "back_s" in figures else ""))
+            return figures
+    except (Failed, OSError, KeyError) as failure:
+        say("    %s: %s" % (name, failure))
+        return None
+
+
+def summary(runs):
+    """Of several runs: the best and the worst of their maxima, and the best of the rest."""
+    runs = [figures for figures in runs if figures is not None]
+    if not runs:
+        return None
+    best = {field: min(figures[field] for figures in runs) for field in runs[0]}
+    best["worst"] = max(figures["max"] for figures in runs)
+    return best
+
+
+def measure_all(commands, only):
+    """[(scenario name, short name, is judged, {server: summary})]"""
+    results = []
+    for title, short_name, scenario, keys, is_judged in SCENARIOS:
+        name = title.format(keys // 1000000)
+        if only not in name.lower():
+            continue
+        say("  " + name)
+        runs = {server: [] for server in commands}
+        for _ in range(rounds(2)):
+            for server, command in commands.items():
+                if None not in runs[server]:
+                    runs[server].append(run(server, command, scenario, scaled(keys)))
+        results.append((name, short_name, is_judged,
+                        {server: summary(found) for server, found in runs.items()}))
+    return results
+
+
+def judge(server, is_judged, best):
+    if server not in (OURO_URING, OURO_EPOLL) or not is_judged:
+        return ""
+    if best is None:
+        return "not measured"
+    return verdict(best["max"], PAUSE_MS_MOST)
+
+
+def judge_back(server, name, best):
+    """Only the memory of expired keys has a target."""
+    text = number(best.get("back_s"))
+    if "expire" in name and server in (OURO_URING, OURO_EPOLL):
+        text += ", " + verdict(best["back_s"], BACK_S_MOST)
+    return text
+
+
+def page_part(results):
+    lines = ["Milliseconds that a GET took. Judged is the worst GET of the best run: at most %d ms, and the memory"
+             % PAUSE_MS_MOST,
+             "of expired keys back within %d s of the end of their second." % BACK_S_MOST, ""]
+    for name, _, is_judged, figures in results:
+        rows = []
+        for server, best in figures.items():
+            if best is None:
+                rows.append([server] + ["-"] * 4 + [judge(server, is_judged, best)])
+                continue
+            rows.append([server, number(best["max"]), number(best["worst"]), number(best["p999"], 3),
+                         judge_back(server, name, best), judge(server, is_judged, best)])
+        lines += ["**While %s**" % name, ""]
+        lines += table(["", "worst, best run", "worst, worst run", "p99.9", "memory back, s", "<= %d ms" %
+                        PAUSE_MS_MOST], rows)
+    return lines
+
+
+def plot(results, names):
+    bars("pause", "The longest reply while something large happens (best run)", "milliseconds",
+         [row[1] for row in results],
+         {name: [row[3][name]["max"] if row[3][name] else None for row in results] for name in names},
+         [PAUSE_MS_MOST if row[2] else None for row in results], is_log=True, digits=1)
+
+
+def main():
+    exit_on_signals()
+    raise_open_files()
+    commands = contenders(with_floor=False)
+    versions = usable(commands)
+    commands = {name: commands[name] for name in versions}
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    results = measure_all(commands, (os.environ.get("ONLY") or "").lower())
+    if not results or not commands:
+        raise SystemExit("bench-pause: nothing to measure")
+    plot(results, list(commands))
+    lines = preamble("bench-pause", versions) + page_part(results)
+    lines += ["![The longest reply](bench/pause.svg)", ""]
+    replace_part("pause", lines)
+    say("")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -165,6 +165,11 @@ ON_EVERY_ENGINE(limits_hold_until_a_client_has_authenticated)
     client_close(&client);
 }
 
+static bool has_logged(const struct bed *bed, char byte)
+{
+    return bed->log.len > 0 && memchr(bed->log.data, byte, bed->log.len) != NULL;
+}
+
 ON_EVERY_ENGINE(an_endless_pipeline_does_not_hold_up_others)
 {
     struct client greedy = {0};
@@ -176,10 +181,10 @@ ON_EVERY_ENGINE(an_endless_pipeline_does_not_hold_up_others)
     }
     client_send_more(&greedy);
     client_send(&modest, "log m\r\n");
-    while (memchr(bed->log.data, 'm', bed->log.len) == NULL) {
+    while (!has_logged(bed, 'm')) {
         (void)ring_turn(bed->ring, ring_mono_us(bed->ring) + WAIT_US);
         bool is_left = true; /* One window at a time. */
-        while (is_left && memchr(bed->log.data, 'm', bed->log.len) == NULL) {
+        while (is_left && !has_logged(bed, 'm')) {
             is_left = net_drain(bed->net, 0);
         }
         net_flush(bed->net);

@@ -79,21 +79,29 @@ ON_EVERY_ENGINE(a_client_that_does_not_read_waits)
 /* Received but not executed: bounded while the session waits. */
 ON_EVERY_ENGINE(a_suspended_client_cannot_fill_memory)
 {
-    enum { COUNT = 300000 };
+#ifdef OURO_HOSTILE
+    enum { COUNT = 3000 };
+#else
+    enum { COUNT = 100000 };
+#endif
     struct client client = {0};
     client_open(&client, bed);
     buf_append_text(&client.out, "wait\r\n");
     for (int i = 0; i < COUNT; i++) {
-        buf_append_text(&client.out, "log a\r\n");
+        buf_printf(&client.out, "log %0100d\r\n", i);
     }
     client_send_more(&client);
     bed_settle(bed);
-    CHECK(net_stats(bed->net)->memory_normal < 1200000);
+    /* Twice the bound, and what one turn brings before the receive has ended. */
+    CHECK(net_stats(bed->net)->memory_normal < 5000000);
     bed_resume(bed, "on");
-    for (int i = 0; i < 10 * PUMPS_MAX && bed->log.len < COUNT; i++) {
+    size_t before = bed->log.len;
+    for (int i = 0; i < PUMPS_MAX && bed->log.len < COUNT * 100; i++) {
         bed_pump(bed);
+        i = bed->log.len > before ? 0 : i;
+        before = bed->log.len;
     }
-    CHECK(bed->log.len == COUNT);
+    CHECK(bed->log.len == COUNT * 100);
     client_close(&client);
 }
 
@@ -103,6 +111,7 @@ ON_EVERY_ENGINE(idle_clients_are_closed)
     bed->config.timeout_s = 10;
     bed_configure(bed);
     client_open(&client, bed);
+    bed_settle(bed);
     bed->now.wall_ms += 10000;
     net_tick(bed->net);
     CHECK(net_stats(bed->net)->clients == 1);

@@ -302,6 +302,31 @@ ON_EVERY_ENGINE(a_big_send_waits_for_a_slow_reader)
     pair_close(bed, &near, &far);
 }
 
+ON_EVERY_ENGINE(a_patient_send_that_falls_short_goes_on_by_itself)
+{
+    enum { LEN = 24 * 1024 * 1024 };
+    struct end near, far;
+    pair_open(bed, &near, &far);
+    char *bytes = pattern(LEN);
+    struct iovec parts[2] = {{.iov_base = bytes, .iov_len = 1000},
+                             {.iov_base = bytes + 1000, .iov_len = LEN - 1000}};
+    near.send.is_patient = true;
+    ring_receive(bed->ring, &far.receive, far.fd);
+    ring_send_parts(bed->ring, &near.send, near.fd, parts, 2);
+    /* Without a time limit: if nothing but the time ended a wait, this would hang. */
+    for (size_t turn = 0; turn < 100000 + LEN && far.len < LEN; turn++) {
+        ring_turn(bed->ring, INT64_MAX);
+    }
+    CHECK(far.len == LEN && memcmp(far.bytes, bytes, LEN) == 0);
+    CHECK(turn_until(bed, &near.send_ends, 1) && near.send_result == LEN);
+    parts[0] = (struct iovec){.iov_base = bytes, .iov_len = 7};
+    parts[1] = (struct iovec){.iov_base = bytes, .iov_len = 5};
+    ring_send_parts(bed->ring, &near.send, near.fd, parts, 2);
+    CHECK(turn_until(bed, &near.send_ends, 2) && near.send_result == 12);
+    mem_free(bytes);
+    pair_close(bed, &near, &far);
+}
+
 ON_EVERY_ENGINE(parts_are_sent_in_order_however_they_are_cut)
 {
     enum { LEN = 3 * 1024 * 1024 };

@@ -1,0 +1,20 @@
+/* The list of families, in the order in which COMMAND tells them. */
+#include "commands/commands.h"
+
+void commands_register_all(struct exec *exec, const struct connection_family *family)
+{
+    commands_register_connection(exec, family);
+    commands_register_client(exec);
+    commands_register_command(exec);
+    commands_register_strings(exec);
+    commands_register_strings_parts(exec);
+    commands_register_strings_numbers(exec);
+    commands_register_strings_many(exec);
+    commands_register_strings_lcs(exec);
+    commands_register_keys(exec);
+    commands_register_keys_copy(exec);
+    commands_register_keys_expire(exec);
+    commands_register_keys_walk(exec);
+    commands_register_databases(exec);
+    commands_register_object(exec);
+}

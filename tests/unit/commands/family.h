@@ -1,0 +1,105 @@
+/* What tests of the key and string commands share: a fixture with these families, and a record of
+ * the effects and events that they report, as text:
+ *
+ *     effects  "SET k v PXAT 2000;DEL k;"
+ *     events   "set:k;expire:k;" */
+#pragma once
+
+#include "commands/commands.h"
+#include "tests/unit/exec/fixture.h"
+
+struct record {
+    struct buf effects, events;
+    unsigned change_count;
+};
+
+struct family {
+    struct fixture fixture;
+    struct record record;
+};
+
+static inline void record_on_command(void *context, const struct effect *effect)
+{
+    struct record *record = context;
+    for (uint32_t i = 0; i < effect->count; i++) {
+        buf_append_text(&record->effects, i == 0 ? "" : " ");
+        buf_append(&record->effects, effect->args[i]);
+    }
+    buf_append_byte(&record->effects, ';');
+}
+
+static inline void record_on_event(void *context, struct db *db, struct slice key,
+                                   const char *event, enum event_class event_class)
+{
+    struct record *record = context;
+    (void)db;
+    (void)event_class;
+    if (strcmp(event, "keymiss") == 0) {
+        return;
+    }
+    buf_printf(&record->events, "%s:%.*s;", event, (int)key.len, key.data);
+}
+
+static inline void record_on_change(void *context, struct db *db, struct slice key,
+                                    const struct call *call)
+{
+    struct record *record = context;
+    (void)db;
+    (void)key;
+    (void)call;
+    record->change_count++;
+}
+
+static inline void family_init(struct family *family)
+{
+    static const struct connection_family identity = {
+        .version = "7.2.0", .mode = "standalone", .role = "master"};
+    memset(family, 0, sizeof(*family));
+    fixture_init(&family->fixture);
+    commands_register_all(family->fixture.exec, &identity);
+    exec_check(family->fixture.exec);
+    buf_init(&family->record.effects);
+    buf_init(&family->record.events);
+    exec_add_sink(family->fixture.exec, &(struct effect_sink){.on_command = record_on_command,
+                                                              .on_event = record_on_event,
+                                                              .on_change = record_on_change,
+                                                              .context = &family->record});
+}
+
+static inline void family_deinit(struct family *family)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        db_check(keyspace_db(family->fixture.keyspace, i));
+    }
+    buf_deinit(&family->record.effects);
+    buf_deinit(&family->record.events);
+    fixture_deinit(&family->fixture);
+}
+
+/* Runs a line, and forgets what was recorded before it. */
+static inline const char *family_say(struct family *family, const char *line)
+{
+    buf_clear(&family->record.effects);
+    buf_clear(&family->record.events);
+    family->record.change_count = 0;
+    return say(&family->fixture, line);
+}
+
+static inline bool record_is(struct buf *buf, const char *wanted)
+{
+    buf_append_byte(buf, '\0');
+    return is_text(buf->data, wanted);
+}
+
+/* Runs a line and compares its reply, effects and events. */
+static inline bool family_does(struct family *family, const char *line, const char *reply,
+                               const char *effects, const char *events)
+{
+    bool is_right = is_text(family_say(family, line), reply);
+    is_right &= record_is(&family->record.effects, effects);
+    is_right &= record_is(&family->record.events, events);
+    if (!is_right) {
+        fprintf(stderr, "line:   %s\n", line);
+    }
+    return is_right;
+}
