@@ -16,6 +16,6 @@ enum { LATER_SLICE_US = 40 };
 static inline bool call_may_answer_later(const struct call *call)
 {
     const struct session *session = call->session;
-    return call->parser != NULL && session->ops != NULL &&
+    return !call->is_inner && session->ops != NULL &&
            (session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) == 0;
 }

@@ -1,18 +1,25 @@
 /* LCS: the longest common subsequence of two strings, by the textbook table.
  *
- *            ""  o  h  m  y            cell(i, j) = length for the first i bytes of a and
- *        ""   0  0  0  0  0                         the first j bytes of b
- *        m    0  0  0  1  1
- *        y    0  0  0  1  2  <- walk back from here: a match goes up-left, else to the larger
+ *            ""  m  y                  cell(i, j) = length for the first i bytes of a and
+ *        ""   0  0  0                               the first j bytes of b
+ *        m    0  1  1
+ *        y    0  1  2  <- walk back from here: a match goes up-left, else to the larger
  *
- * The table takes 4 x (len(a) + 1) x (len(b) + 1) bytes, the most that one string may take, so two
- * strings of 11 KB are the limit. Filling it costs a nanosecond or two per cell and walking back as
- * much per step: far too long for one turn. So all but small tables are a job that fills
- * LCS_STEP cells at a time; it holds the strings by reference or copy, so that their keys may
- * change meanwhile.
+ * The walk back needs to know of each cell only whether the one above is larger than the one to the
+ * left: one bit. So one row of lengths is kept, along the shorter string, and a bit per cell:
  *
- * Rejected: Hirschberg's method, which needs two rows instead of the table. It may find other, as
- * long, matches than Redis does, and IDX tells which. */
+ *     row    4 x (shorter + 1) bytes, at most 46 KB
+ *     bits   (shorter / 8 + 1) x longer bytes; 16 MiB for two strings of 11 KB
+ *
+ * The product of the lengths is bounded as Redis bounds it, whose table has four bytes per cell.
+ *
+ * Costs. A nanosecond or two per cell, and as much per step of the walk: far too long for one turn.
+ * So all but small tables are a job that fills some rows at a time; it holds the strings by
+ * reference or copy, so that their keys may change meanwhile.
+ *
+ * Rejected: Redis's table of lengths, which takes up to 512 MiB; giving that much back to the
+ * kernel stops the server for milliseconds. Hirschberg's method, which needs two rows: it may find
+ * other, as long, matches than Redis does, and IDX tells which. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/work.h"
@@ -47,9 +54,12 @@ struct lcs {
     struct exec *exec;
     struct lcs_options options;
     struct lcs_text a, b;
-    uint32_t *table; /* Row by row, b.len + 1 cells each. */
-    size_t i, j;     /* Next cell to fill; then where the walk back stands. */
+    bool is_swapped; /* a is the shorter string. */
+    uint32_t *row;   /* Lengths along the shorter string. */
+    uint8_t *bits;   /* Row by row: walk back along a rather than b? */
+    size_t filled;   /* Rows done. */
     bool is_filled;
+    size_t i, j;          /* Where the walk back stands, in a and b. */
     size_t run_len;       /* Matching bytes just walked over, from (i, j) on. */
     size_t text_at;       /* The text is filled from its end to its start. */
     char *text;           /* The subsequence; NULL when it is not asked for. */
@@ -59,56 +69,75 @@ struct lcs {
     char bytes[];
 };
 
-static size_t lcs_width(const struct lcs *lcs)
+static struct slice lcs_shorter(const struct lcs *lcs)
 {
-    return lcs->b.bytes.len + 1;
+    return lcs->is_swapped ? lcs->a.bytes : lcs->b.bytes;
 }
 
-static uint32_t lcs_cell(const struct lcs *lcs, size_t i, size_t j)
+static struct slice lcs_longer(const struct lcs *lcs)
 {
-    return lcs->table[i * lcs_width(lcs) + j];
+    return lcs->is_swapped ? lcs->b.bytes : lcs->a.bytes;
+}
+
+/* Bytes of one row of bits: one bit for each cell, that of the empty prefix included. */
+static size_t lcs_stride(const struct lcs *lcs)
+{
+    return lcs_shorter(lcs).len / 8 + 1;
 }
 
 static size_t lcs_len(const struct lcs *lcs)
 {
-    return lcs_cell(lcs, lcs->a.bytes.len, lcs->b.bytes.len);
+    return lcs->row[lcs_shorter(lcs).len];
+}
+
+/* Whether cell(i - 1, j) is larger than cell(i, j - 1). */
+static bool lcs_is_along_a(const struct lcs *lcs)
+{
+    size_t row = lcs->is_swapped ? lcs->j : lcs->i;
+    size_t column = lcs->is_swapped ? lcs->i : lcs->j;
+    return (lcs->bits[(row - 1) * lcs_stride(lcs) + column / 8] >> column % 8 & 1) != 0;
 }
 
 /* ---- Fill ---- */
 
-/* Fills cells of row i from j up to `end`. */
-static void fill_row(struct lcs *lcs, size_t end)
+/* One byte of the longer string against all of the shorter. */
+static void fill_row(struct lcs *lcs, char byte, uint8_t *bits)
 {
-    uint32_t *row = &lcs->table[lcs->i * lcs_width(lcs)];
-    size_t j = lcs->j;
-    if (lcs->i == 0) {
-        memset(&row[j], 0, (end - j) * sizeof(row[0]));
-        return;
+    struct slice shorter = lcs_shorter(lcs);
+    uint32_t *row = lcs->row;
+    uint32_t diagonal = 0;
+    uint32_t left = 0;
+    unsigned word = 0;
+    for (size_t n = 1; n <= shorter.len; n++) {
+        uint32_t above = row[n];
+        bool is_along_a = lcs->is_swapped ? left > above : above > left;
+        uint32_t larger = above > left ? above : left;
+        left = byte == shorter.data[n - 1] ? diagonal + 1 : larger;
+        row[n] = left;
+        diagonal = above;
+        word |= (unsigned)is_along_a << n % 8;
+        if (n % 8 == 7) {
+            bits[n / 8] = (uint8_t)word;
+            word = 0;
+        }
     }
-    const uint32_t *above = row - lcs_width(lcs);
-    char byte = lcs->a.bytes.data[lcs->i - 1];
-    const char *b = lcs->b.bytes.data;
-    if (j == 0) {
-        row[j++] = 0;
-    }
-    for (; j < end; j++) {
-        uint32_t larger = above[j] > row[j - 1] ? above[j] : row[j - 1];
-        row[j] = byte == b[j - 1] ? above[j - 1] + 1 : larger;
-    }
+    bits[shorter.len / 8] = shorter.len % 8 == 7 ? bits[shorter.len / 8] : (uint8_t)word;
 }
 
-/* Fills at most `count` cells; true when the table is full. */
+/* Fills about `count` cells; true when all rows are done. */
 static bool fill_step(struct lcs *lcs, size_t count)
 {
-    size_t width = lcs_width(lcs);
-    while (count > 0 && lcs->i <= lcs->a.bytes.len) {
-        size_t end = count < width - lcs->j ? lcs->j + count : width;
-        fill_row(lcs, end);
-        count -= end - lcs->j;
-        lcs->j = end == width ? 0 : end;
-        lcs->i += end == width;
+    struct slice longer = lcs_longer(lcs);
+    size_t width = lcs_shorter(lcs).len + 1;
+    size_t row_max = count / width + 1;
+    if (width == 1) {
+        return true; /* An empty string has nothing in common with any. */
     }
-    return lcs->i > lcs->a.bytes.len;
+    for (size_t i = 0; i < row_max && lcs->filled < longer.len; i++) {
+        fill_row(lcs, longer.data[lcs->filled], &lcs->bits[lcs->filled * lcs_stride(lcs)]);
+        lcs->filled++;
+    }
+    return lcs->filled == longer.len;
 }
 
 /* ---- Walk back ---- */
@@ -154,9 +183,9 @@ static bool walk_step(struct lcs *lcs, size_t count)
             continue;
         }
         end_run(lcs);
-        bool is_up = lcs_cell(lcs, lcs->i - 1, lcs->j) > lcs_cell(lcs, lcs->i, lcs->j - 1);
-        lcs->i -= is_up;
-        lcs->j -= !is_up;
+        bool is_along_a = lcs_is_along_a(lcs);
+        lcs->i -= is_along_a;
+        lcs->j -= !is_along_a;
     }
     end_run(lcs);
     return true;
@@ -173,7 +202,8 @@ static void lcs_free(struct lcs *lcs)
     if (lcs->b.blob != NULL) {
         blob_drop(lcs->b.blob);
     }
-    mem_free(lcs->table);
+    mem_free(lcs->row);
+    mem_free(lcs->bits);
     mem_free(lcs->text);
     mem_free_sized(lcs, lcs->size);
 }
@@ -272,9 +302,20 @@ static size_t lcs_room(const struct value *value)
     return value == NULL || string_blob(value) != NULL ? 0 : string_len(value);
 }
 
+static bool lcs_try_table(struct lcs *lcs)
+{
+    size_t width = lcs_shorter(lcs).len + 1;
+    lcs->row = mem_try_alloc(width * sizeof(lcs->row[0]));
+    lcs->bits = width == 1 ? NULL : mem_try_alloc(lcs_stride(lcs) * lcs_longer(lcs).len);
+    if (lcs->row == NULL || (lcs->bits == NULL && width != 1)) {
+        return false;
+    }
+    memset(lcs->row, 0, width * sizeof(lcs->row[0]));
+    return true;
+}
+
 /* The job with its table; NULL: no memory. */
-static struct lcs *lcs_try_new(struct call *call, const struct value *a, const struct value *b,
-                               size_t table_size)
+static struct lcs *lcs_try_new(struct call *call, const struct value *a, const struct value *b)
 {
     size_t size = sizeof(struct lcs) + lcs_room(a) + lcs_room(b);
     struct lcs *lcs = mem_try_alloc(size);
@@ -286,8 +327,8 @@ static struct lcs *lcs_try_new(struct call *call, const struct value *a, const s
     reply_init(&lcs->matches, call->out->pool);
     lcs->matches.protocol = call->out->protocol;
     lcs_hold(&lcs->b, b, lcs_hold(&lcs->a, a, lcs->bytes));
-    lcs->table = mem_try_alloc(table_size);
-    if (lcs->table == NULL) {
+    lcs->is_swapped = lcs->a.bytes.len < lcs->b.bytes.len;
+    if (!lcs_try_table(lcs)) {
         lcs_free(lcs);
         return NULL;
     }
@@ -352,7 +393,7 @@ static void lcs_run(struct call *call)
                                "proto-max-bulk-len");
         return;
     }
-    struct lcs *lcs = lcs_try_new(call, a, b, cells * sizeof(uint32_t));
+    struct lcs *lcs = lcs_try_new(call, a, b);
     if (lcs == NULL) {
         reply_error(call->out,
                     "ERR Insufficient memory, failed allocating transient memory for LCS");

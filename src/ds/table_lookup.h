@@ -138,7 +138,9 @@ static inline void table_prefetch_entry(const struct table *table, uint64_t hash
     for (uint32_t match = table_bucket_match(bucket, probe.tag); match != 0; match &= match - 1) {
         const uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
         if (*slot >> 48 == probe.window) {
-            prefetch(table_slot_entry(slot));
+            const char *entry = table_slot_entry(slot);
+            prefetch(entry);
+            prefetch(entry + 64); /* Many entries reach into a second line. */
         }
     }
 }

@@ -37,6 +37,7 @@ struct call {
     uint32_t first_key;    /* Index of the argument that first_hash belongs to; 0: none. */
     uint32_t change_count; /* Changes reported so far. */
     bool is_effect_set;    /* call_effect or call_no_effect replaced the verbatim effect. */
+    bool is_inner;         /* Run by exec_run_inner: has to answer at once. */
     struct resp_parser *parser; /* Owner of blobs behind arguments; NULL when there are none. */
 };
 

@@ -274,6 +274,7 @@ void exec_run_inner(struct exec *exec, struct session *session, struct slice *ar
     struct exec_plan plan;
     exec_plan(exec, session, args, count, &plan);
     struct call call = call_make(exec, session, &plan);
+    call.is_inner = true;
     uint64_t errors_before = session->out->error_count;
     if (is_refused_by_form(&call)) {
         note_refusal(exec, &call, errors_before);

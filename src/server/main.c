@@ -1,14 +1,18 @@
 /* ouro-server: the command line, the start, the loop, the end. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/process.h"
 #include "server/server.h"
+
+enum { LISTEN_TRIES = 20, LISTEN_RETRY_MS = 50 };
 
 static void print_usage(FILE *out)
 {
@@ -56,6 +60,25 @@ static char *join_words(int count, char **words)
     return text.data;
 }
 
+/* The kernel takes a killed process's ring down a moment after its exit, and until then its ports
+ * are taken; so a start that follows a kill tries for a while. */
+static bool listen_patiently(struct server *server, struct buf *error)
+{
+    struct timespec pause = {.tv_nsec = LISTEN_RETRY_MS * 1000000};
+    for (int tries = LISTEN_TRIES; tries > 0; tries--) {
+        buf_clear(error);
+        if (server_listen(server, error)) {
+            return true;
+        }
+        if (server->listen_error != -EADDRINUSE) {
+            return false;
+        }
+        net_close_listeners(server->net);
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
 static struct server *start(int argc, char **argv)
 {
     struct config *config = config_new();
@@ -81,7 +104,7 @@ static struct server *start(int argc, char **argv)
             snprintf(server->executable, sizeof(server->executable), "%s", argv[0]);
         }
     }
-    if (server == NULL || !server_listen(server, &error)) {
+    if (server == NULL || !listen_patiently(server, &error)) {
         log_write(LOG_WARNING, "%.*s", (int)error.len, error.data);
         fprintf(stderr, "%.*s\n", (int)error.len, error.data);
         exit(1);

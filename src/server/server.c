@@ -478,7 +478,6 @@ static bool run_background(struct server *server)
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
     }
-    exec_tick(server->exec);
     return is_more;
 }
 
@@ -506,5 +505,6 @@ void server_turn(struct server *server, int64_t wait_us_max)
     }
     ring_turn(server->ring, is_more ? 0 : next_wake_us(server, wait_us_max));
     server->now = clock_read();
+    exec_tick(server->exec);
     server->turn_count++;
 }
