@@ -28,8 +28,8 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
             -Wundef -Werror
 SANITIZE := -fsanitize=address,undefined
 CFLAGS_release := -O3 -DNDEBUG -flto=auto -fno-semantic-interposition
-CFLAGS_debug := -O1 -DOURO_DEBUG
-CFLAGS_asan := -O1 -DOURO_DEBUG -DOURO_LIBC_MALLOC $(SANITIZE) -fno-sanitize-recover=all
+CFLAGS_debug := -O1 -fno-omit-frame-pointer -DOURO_DEBUG
+CFLAGS_asan := -O1 -fno-omit-frame-pointer -DOURO_DEBUG -DOURO_LIBC_MALLOC $(SANITIZE) -fno-sanitize-recover=all
 CFLAGS_hostile := $(CFLAGS_asan) -DOURO_HOSTILE
 CFLAGS_fuzz := $(CFLAGS_asan) -fsanitize=fuzzer-no-link
 CFLAGS_cover := -O0 -DOURO_DEBUG --coverage -fprofile-update=atomic
@@ -54,7 +54,7 @@ PACKAGES := $(if $(LIBC_MALLOC),,jemalloc) libxxhash liburing
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
 
-ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -g -fno-omit-frame-pointer -fno-strict-aliasing $(WARNINGS) \
+ALL_CFLAGS := -std=gnu17 -D_GNU_SOURCE -g -fno-plt -fno-strict-aliasing $(WARNINGS) \
               -Isrc -I. $(PACKAGE_CFLAGS) $(CFLAGS_$(FLAVOR)) $(CFLAGS)
 ALL_LDFLAGS := -rdynamic $(LDFLAGS_$(FLAVOR)) $(LDFLAGS)
 

@@ -1,37 +1,18 @@
 /* Keys as such, whatever they hold: DEL, UNLINK, EXISTS, TOUCH, TYPE, RANDOMKEY, DBSIZE.
  *
  * DEL and UNLINK are the same here: a large value is taken out of the table at once and freed in
- * slices later. Many keys are looked up in groups, like MGET's: first the buckets of a group are
- * asked for, then the values. */
+ * slices later. */
+#include "commands/ahead.h"
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
-
-enum { KEYS_GROUP = 16 };
-
-/* Asks for the values of the next keys, every KEYS_GROUP arguments. */
-static void prefetch_keys(const struct call *call, uint32_t index)
-{
-    uint64_t hashes[KEYS_GROUP];
-    unsigned count = 0;
-    if ((index - 1) % KEYS_GROUP != 0) {
-        return;
-    }
-    for (; index < call->args.count && count < KEYS_GROUP; index++, count++) {
-        hashes[count] = call_hash(call, index);
-        db_prefetch_bucket(call->db, hashes[count]);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        db_prefetch_value(call->db, hashes[i]);
-    }
-}
 
 /* DEL key [key ...], UNLINK key [key ...] */
 static void del_run(struct call *call)
 {
     size_t count = 0;
     for (uint32_t i = 1; i < call->args.count; i++) {
-        prefetch_keys(call, i);
+        keys_look_ahead(call, i, 1, 1, call->args.count);
         struct place place = call_peek_place(call, i, FIND_NO_TOUCH);
         if (place.value != NULL) {
             call_remove(call, i, place);
@@ -46,7 +27,7 @@ static void count_keys(struct call *call, unsigned find_flags)
 {
     size_t count = 0;
     for (uint32_t i = 1; i < call->args.count; i++) {
-        prefetch_keys(call, i);
+        keys_look_ahead(call, i, 1, 1, call->args.count);
         count += call_peek(call, i, find_flags) != NULL;
     }
     reply_count(call->out, count);

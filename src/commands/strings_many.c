@@ -1,33 +1,16 @@
 /* Several strings at once: MGET, MSET, MSETNX, MSETEX.
  *
- * Keys are looked up in groups of MANY_GROUP: the hashes of all are computed and their buckets
- * asked for, then their values, and only then is the first one used. On a data set larger than the
- * caches that turns a row of misses into one.
- *
- *     hash, prefetch bucket   x 16  ->  prefetch value   x 16  ->  use   x 16
+ * Keys are looked at in groups ahead of their use (ahead.h): on a data set larger than the caches
+ * that turns a row of misses into one.
  *
  * Setting many keys is not undone when memory runs out in the middle: the error is replied, and the
  * effect names exactly the keys that were set. */
-#include "base/num.h"
+#include "commands/ahead.h"
 #include "commands/commands.h"
 #include "commands/strings.h"
 #include "exec/exec.h"
 
-enum { MANY_GROUP = 16, MSETEX_FIRST = 2 };
-
-/* Asks for the values of up to MANY_GROUP keys, `step` arguments apart from `index` on. */
-static void prefetch_group(const struct call *call, uint32_t index, uint32_t end, uint32_t step,
-                           uint64_t hashes[MANY_GROUP])
-{
-    unsigned count = 0;
-    for (; index < end && count < MANY_GROUP; index += step, count++) {
-        hashes[count] = call_hash(call, index);
-        db_prefetch_bucket(call->db, hashes[count]);
-    }
-    for (unsigned i = 0; i < count; i++) {
-        db_prefetch_value(call->db, hashes[i]);
-    }
-}
+enum { MSETEX_FIRST = 2 }; /* Index of the first key. */
 
 static void mget_one(struct call *call, uint32_t index)
 {
@@ -39,12 +22,9 @@ static void mget_one(struct call *call, uint32_t index)
 /* MGET key [key ...] */
 static void mget_run(struct call *call)
 {
-    uint64_t hashes[MANY_GROUP];
     reply_array(call->out, call->args.count - 1);
     for (uint32_t i = 1; i < call->args.count; i++) {
-        if ((i - 1) % MANY_GROUP == 0) {
-            prefetch_group(call, i, call->args.count, 1, hashes);
-        }
+        keys_look_ahead(call, i, 1, 1, call->args.count);
         mget_one(call, i);
     }
 }
@@ -57,11 +37,8 @@ struct pairs {
 /* Sets pairs until memory runs out, when it has written the error. Returns the end of those set. */
 static uint32_t set_pairs(struct call *call, struct pairs pairs, struct string_ttl ttl)
 {
-    uint64_t hashes[MANY_GROUP];
     for (uint32_t i = pairs.first; i < pairs.end; i += 2) {
-        if ((i - pairs.first) % (2 * MANY_GROUP) == 0) {
-            prefetch_group(call, i, pairs.end, 2, hashes);
-        }
+        keys_look_ahead(call, i, pairs.first, 2, pairs.end);
         if (!strings_store(call, i, call_peek_place(call, i, 0), i + 1, ttl)) {
             return i;
         }

@@ -229,7 +229,7 @@ static enum resp_result finish_command(struct reader *reader, struct slice *args
 
 /* Reads the digits of a length and the two bytes that end its line. NULL for anything but a short,
  * plain number: the careful reader knows what it is. */
-static inline const char *short_length(const char *at, const char *end, size_t *length)
+static const char *short_length_loop(const char *at, const char *end, size_t *length)
 {
     const char *first = at;
     const char *last = end - at > SHORT_LENGTH_DIGITS ? at + SHORT_LENGTH_DIGITS + 1 : end;
@@ -245,6 +245,24 @@ static inline const char *short_length(const char *at, const char *end, size_t *
     }
     *length = value;
     return at + 2;
+}
+
+/* The same; lengths of one and two digits, which are nearly all, take a few instructions. */
+static inline const char *short_length(const char *at, const char *end, size_t *length)
+{
+    if (__builtin_expect(end - at >= 4, 1)) {
+        unsigned first = (unsigned char)(at[0] - '0');
+        unsigned second = (unsigned char)(at[1] - '0');
+        if (first <= 9 && at[1] == '\r') {
+            *length = first;
+            return at + 3;
+        }
+        if (first - 1 <= 8 && second <= 9 && at[2] == '\r') {
+            *length = first * 10 + second;
+            return at + 4;
+        }
+    }
+    return short_length_loop(at, end, length);
 }
 
 static inline bool is_crlf(const char *at)

@@ -352,6 +352,7 @@ static void build_core(struct server *server)
     server->keyspace = keyspace_new(&(struct keyspace_options){
         .db_count = (unsigned)server->config->databases,
         .hash_seed = draw_seed(),
+        .now_ms = server->now.wall_ms,
         .rng = &server->rng,
         .work = &server->work,
         .on_removal = on_removal,

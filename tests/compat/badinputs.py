@@ -200,13 +200,10 @@ class Wire:
             self.settle(row)
             self.barrier()
         except (OSError, ValueError) as error:
-            if self.server.process.poll() is not None:
-                log = self.server.log_tail()
-                self.revive()
-                return "the server ended:\n" + log
-            self.reconnect()
-            self.vocabulary.conn = self.control
-            return "no orderly reply on the control connection: %r" % error
+            # The server is gone, or no longer to be talked to: the rows that follow get a new one.
+            log = self.server.log_tail()
+            self.revive()
+            return "no orderly reply on the control connection: %r\n%s" % (error, log)
         return judge(row, answer, state)
 
 

@@ -83,13 +83,13 @@ class Config(Case):
         self.assert_error(self.call("CONFIG", "SET", "timeout"), "ERR wrong number of arguments")
 
     def test_a_port_that_cannot_be_had_leaves_all_as_it_was(self):
-        taken = self.own_server()
-        with taken:
-            reply = self.call("CONFIG", "SET", "timeout", "55", "port", taken.port)
+        with self.own_server() as server, self.own_server() as other:
+            conn = server.connect()
+            reply = conn.call("CONFIG", "SET", "timeout", "55", "port", other.port)
             self.assert_error(reply, "ERR CONFIG SET failed (possibly related to argument 'port') - ")
-            self.assertEqual(self.value("port"), b"%d" % self.server.port)
-            self.assertNotEqual(self.value("timeout"), b"55")
-            self.assertEqual(self.connect().call("PING"), "PONG")
+            self.assertEqual(conn.call("CONFIG", "GET", "port")[1], b"%d" % server.port)
+            self.assertNotEqual(conn.call("CONFIG", "GET", "timeout")[1], b"55")
+            self.assertEqual(server.connect().call("PING"), "PONG")
 
     def test_rewrite_needs_a_file(self):
         self.assertEqual(self.raw("CONFIG", "REWRITE"), b"-ERR The server is running without a config file\r\n")

@@ -14,17 +14,18 @@ Options, as variables of make or of the environment:
 """
 import os
 import subprocess
+import threading
 import time
 
 from memory import members, usable
 from page import number, preamble, replace_part, table, verdict
 from plots import bars
-from servers import (OURO_EPOLL, OURO_URING, ROOT, Failed, Link, Server, bulk, child, chunked, contenders,
-                     encode, exit_on_signals, raise_open_files, rounds, say, scaled, set_requests)
+from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, chunked, contenders, encode,
+                     exit_on_signals, own_program, raise_open_files, rounds, say, scaled, set_requests)
 
-PROBE = os.path.join(ROOT, "build/bench/probe")
 NICENESS = 15
 IDLE_S = 5
+AROUND_S = 0.2  # The prober runs a little longer than what it watches.
 BACK_S_MAX = 30  # Longer than this, memory counts as not come back.
 PAUSE_MS_MOST = 2
 BACK_S_MOST = 2
@@ -34,10 +35,9 @@ class Probe:
     """Runs beside a scenario; figures in milliseconds."""
 
     def __init__(self, server):
-        self.process = child([PROBE, str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.process = child([own_program("bench/probe"), str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              text=True)
         self.process.stdout.readline()
-        os.setpriority(os.PRIO_PROCESS, self.process.pid, 0)
 
     def figures(self):
         self.process.stdin.close()
@@ -51,10 +51,29 @@ class Probe:
         self.process.wait()
 
 
+def gently(action):
+    """Runs it in a thread of low priority: the server and the prober, started by this one, keep theirs."""
+    failures = []
+
+    def work():
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+            action()
+        except (Failed, OSError) as failure:
+            failures.append(failure)
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
 def probed(server, action):
     probe = Probe(server)
     try:
-        action()
+        time.sleep(AROUND_S)
+        gently(action)
+        time.sleep(AROUND_S)
         return probe.figures()
     finally:
         probe.stop()
@@ -99,8 +118,9 @@ def await_memory(link, most):
 
 
 def memory_back(empty, full):
-    """What counts as all memory back: a twentieth may stay, for tables that shrink later."""
-    return empty + max((full - empty) // 20, 1 << 20)
+    """What counts as all memory back: a twentieth may stay, for tables that shrink later, and 4 MiB for
+    buffers that a server keeps once it has been busy."""
+    return empty + max((full - empty) // 20, 4 << 20)
 
 
 def removal(server, requests, command):
@@ -142,7 +162,7 @@ def mass_expiry(server, keys):
     if time.time() * 1000 > first_ms - 500:
         raise Failed("loading took longer than the keys were to live")
     most = memory_back(empty, server.used_memory())
-    time.sleep(first_ms / 1000 - 0.3 - time.time())
+    time.sleep(first_ms / 1000 - 0.4 - time.time())
     back = []
 
     def wait():
@@ -168,7 +188,6 @@ SCENARIOS = [
 def run(name, command, scenario, keys):
     try:
         with Server(name, command) as server:
-            os.setpriority(os.PRIO_PROCESS, server.pid, 0)
             figures = scenario(server, keys)
             say("    %-14s worst %8.2f ms, p99.9 %7.3f ms%s" % (
                 name, figures["max"], figures["p999"],
@@ -254,7 +273,6 @@ def main():
     commands = contenders(with_floor=False)
     versions = usable(commands)
     commands = {name: commands[name] for name in versions}
-    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     results = measure_all(commands, (os.environ.get("ONLY") or "").lower())
     if not results or not commands:
         raise SystemExit("bench-pause: nothing to measure")

@@ -7,7 +7,9 @@ generator's is not in it.
 
 Whatever is started here dies with this program, however that ends: see `child`.
 """
+import atexit
 import ctypes
+import functools
 import os
 import resource
 import shlex
@@ -20,8 +22,6 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-OURO = os.path.join(ROOT, "build/ouro-server")
-FLOOR = os.path.join(ROOT, "build/bench/floor")
 KEY = b"key:%012d"  # What redis-benchmark -r makes: 16 bytes.
 CHUNK = 10000  # Requests that are sent before their replies are read.
 OURO_URING, OURO_EPOLL, FLOOR_NAME = "Ouro (uring)", "Ouro (epoll)", "floor"
@@ -42,6 +42,7 @@ def exit_on_signals():
     """A polite end runs the `finally` blocks that stop servers and remove their folders."""
     def leave(number, _frame):
         sys.exit(128 + number)
+    signal.signal(signal.SIGINT, leave)
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
 
@@ -51,6 +52,18 @@ def child(words, **options):
     def setup():
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     return subprocess.Popen(words, preexec_fn=setup, **options)
+
+
+@functools.lru_cache(maxsize=None)
+def own_program(path):
+    """A copy of a program of build/ that lasts as long as this run: building in the meantime must not
+    change what is measured."""
+    folder = tempfile.mkdtemp(prefix="bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        return shutil.copy(os.path.join(ROOT, "build", path), folder)
+    except OSError as error:
+        raise Failed("build/%s: %s" % (path, error.strerror)) from error
 
 
 def raise_open_files():
@@ -168,7 +181,8 @@ class Server:
 
     def cpu(self):
         """Seconds on a processor so far, and the sampled ticks of user and of system mode."""
-        seconds = time.clock_gettime((~self.pid << 3) | 2)  # The clock of that process: see clock_getcpuclockid.
+        clock = (~self.pid << 3) | 2  # What clock_getcpuclockid(3) gives for a process.
+        seconds = time.clock_gettime(clock)
         with open("/proc/%d/stat" % self.pid) as file:
             fields = file.read().rsplit(") ", 1)[1].split()
         return seconds, int(fields[11]), int(fields[12])
@@ -276,7 +290,7 @@ def set_requests(count, value_len, ttl_s=0):
 
 
 def ouro_command(engine):
-    return (OURO + " --port {port} --bind 127.0.0.1 --unixsocket {path} --save '' --appendonly no"
+    return (own_program("ouro-server") + " --port {port} --bind 127.0.0.1 --unixsocket {path} --save '' --appendonly no"
             " --io-engine " + engine)
 
 
@@ -288,9 +302,15 @@ def contenders(with_floor=True):
     """name -> command of everything that is compared. PEERS="name=command;name=command" adds more, whose
     commands may say {port}, {path} and {dir}; SERVERS="floor;uring" keeps those whose names hold one of
     these words."""
-    commands = {FLOOR_NAME: FLOOR + " {port} {path}"} if with_floor else {}
-    commands[OURO_URING] = ouro_command("uring")
-    commands[OURO_EPOLL] = ouro_command("epoll")
+    makers = {FLOOR_NAME: lambda: own_program("bench/floor") + " {port} {path}"} if with_floor else {}
+    makers[OURO_URING] = lambda: ouro_command("uring")
+    makers[OURO_EPOLL] = lambda: ouro_command("epoll")
+    commands = {}
+    for name, make in makers.items():
+        try:
+            commands[name] = make()
+        except Failed as failure:
+            say("left out: %s: %s" % (name, failure))
     commands[redis_name()] = REDIS_COMMAND
     for peer in filter(str.strip, os.environ.get("PEERS", "").split(";")):
         name, command = peer.split("=", 1)

@@ -1,3 +1,4 @@
+/* Keys and walks over them: effects, events, and replies that come later. */
 #include "tests/unit/commands/family.h"
 
 TEST(keys, removal_and_renaming_tell_what_happened)

@@ -1,3 +1,4 @@
+/* Strings: the canonical effects of each command, its events, and what happens without memory. */
 #include "tests/unit/commands/family.h"
 
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* LCS against a naive table, and its life as a job. */
 #include "tests/unit/commands/family.h"
 
 enum { TEXT_MAX = 40 };
