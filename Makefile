@@ -217,7 +217,7 @@ globals: ## is there no mutable global?
 # One stamp per file, so that a second run looks only at what changed.
 LINTED := $(patsubst %.c,build/lint/%.ok,$(C_SOURCES))
 lint: deps-check ## clang-tidy
-	+@$(MAKE_ALL) FLAVOR=debug CC=clang-14 lint-all
+	+@$(MAKE_ALL) -k FLAVOR=debug CC=clang-14 lint-all
 lint-all: $(LINTED)
 build/lint/%.ok: %.c $(C_HEADERS) .clang-tidy
 	@mkdir -p $(@D)
@@ -229,7 +229,8 @@ compilers: deps-check ## does everything build without a warning with gcc and wi
 	+@$(MAKE_ALL) server
 	+@$(MAKE_ALL) compilers-clang
 compilers-clang:
-	+@$(MAKE_ALL) CC=clang-14 O=build/clang server unit-binaries
+	+@$(MAKE_ALL) CC=clang-14 O=build/clang server
+	+@$(MAKE_ALL) CC=clang-14 O=build/clang-debug FLAVOR=debug unit-binaries
 
 # ------------------------------------------------------------------------------- everything
 

@@ -5,7 +5,7 @@ usage: tests/run.py [--only WORD[,WORD...]] [--engine auto|uring|epoll] [--flavo
 
 A job is one program: a unit test's binary, a test file, a check. Jobs and what they need:
 
-    check/*          format, layers, tidy, globals, lint, compilers: one make goal each, one case each
+    check/*          format, layers, tidy, globals, lint, compilers: one make goal and case each
     unit/ model/ sim/    C programs, built with the sanitizers, and again with tiny limits (hostile)
     fuzz/*           fuzzers on inputs of their own making: fixed seed, bounded count
     integration/*    tests/integration/*_test.py, on each engine with asan, on one with hostile
@@ -13,11 +13,11 @@ A job is one program: a unit test's binary, a test file, a check. Jobs and what 
     compat/*         the same commands to Ouro and to redis-server; the table of bad inputs
     clients/*        real client libraries (node, Python) against the release build
 
-Builds come first, one after the other, each in parallel; then two jobs run at a time. A program tells
-its cases as lines `ok NAME` and `FAILED NAME` and its totals as a last line `N passed, N failed`,
-with `, N skipped` behind it where some were; one that crashes or runs out of time adds a failed case.
-The totals at the end are the sums. Every job has a time limit; a job that exceeds it is ended with
-its whole process group, and servers die with the test that started them.
+Builds come first, one after the other, each in parallel; then two jobs run at a time. A program
+tells its cases as lines `ok NAME` and `FAILED NAME` and its totals as a last line `N passed, N
+failed`, with `, N skipped` behind it where some were; one that crashes or runs out of time adds a
+failed case. The totals at the end are the sums. Every job has a time limit; a job that exceeds it
+is ended with its whole process group, and servers die with the test that started them.
 
 The random tests take their seed from OURO_SEED; it is 1 when unset, so that a plain run repeats.
 """
@@ -52,7 +52,7 @@ def family(job):
     return job.name.split("/", 1)[0]
 
 
-# ------------------------------------------------------------------------------------ the jobs
+# ----------------------------------------------------------------------------------------- the jobs
 
 
 def make(*words):
@@ -99,7 +99,8 @@ def server_jobs(combinations):
     for flavor, engine in combinations:
         for file in files:
             name = re.sub(r"(_test)?\.py$", "", file[len("tests/"):])
-            environment = {"OURO_BINARY": server_path(flavor), "OURO_FLAVOR": flavor, "ENGINE": engine,
+            environment = {"OURO_BINARY": server_path(flavor), "OURO_FLAVOR": flavor,
+                           "ENGINE": engine,
                            "PYTHONPATH": os.path.join(ROOT, "tests", "integration")}
             yield Job("%s %s %s" % (name, flavor, engine), [PYTHON, file], environment, (flavor,))
 
@@ -182,7 +183,7 @@ def choose(jobs, only):
     return [job for job in jobs if not words or any(word in job.name for word in words)]
 
 
-# ---------------------------------------------------------------------------------- running them
+# ------------------------------------------------------------------------------------- running them
 
 
 class Runner:
@@ -265,7 +266,8 @@ def ending(status):
 
 
 def totals(output, note, kind, seconds):
-    """What a program's last words say; without them its `ok` lines count, or its whole run as one case."""
+    """What a program's last words say; without them its `ok` lines count, or its whole run as one
+    case."""
     lines = output.splitlines()
     last = next((match for match in map(TOTALS.match, reversed(lines[-5:])) if match), None)
     if last is not None:
@@ -286,6 +288,7 @@ def totals(output, note, kind, seconds):
 
 def run_all(jobs):
     runner = Runner()
+    signal.signal(signal.SIGTERM, lambda *_: (runner.end_all(), os._exit(1)))
     try:
         for job in build_jobs(jobs):
             result = runner.run(job)
@@ -302,7 +305,8 @@ def run_all(jobs):
 
 def main():
     parser = argparse.ArgumentParser(description="Run Ouro's tests.")
-    parser.add_argument("--only", default="", help="run jobs whose name contains one of these words")
+    parser.add_argument("--only", default="",
+                        help="run jobs whose name contains one of these words")
     parser.add_argument("--engine", default="auto", choices=("auto", "uring", "epoll"))
     parser.add_argument("--flavor", default="asan", help="the checked build: asan, or cover")
     parser.add_argument("--list", action="store_true", help="print the names of the jobs and end")

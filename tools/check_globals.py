@@ -19,6 +19,7 @@ import sys
 # object file's name: symbols that may live there, and why
 ALLOWED = {
     "log.o": {"log_sink"},  # The log sink.
+    "signals.o": {"signals"},  # What a signal handler, which has no argument, reports on.
     "assert.o": {"assert_hook"},  # Where a failed assertion goes.
     # The allocator's state: its options, read by jemalloc before main, its counters, and the
     # countdown with which tests make it fail.

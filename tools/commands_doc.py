@@ -1,20 +1,21 @@
 #!/usr/bin/python3
-"""Writes docs/commands.md from what the running server says about its commands, which is what their rows say.
+"""Writes docs/commands.md from what the running server says about its commands, which is what their
+rows say.
 
 usage: tools/commands_doc.py build/ouro-server >docs/commands.md        (or simply: make docs)"""
 import collections
 import os
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "integration"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests",
+                                "integration"))
 
 from harness import Server  # noqa: E402
 
 INTRODUCTION = """# Commands
 
-Made by `make docs` from the commands' own rows; `COMMAND DOCS` tells the same to clients. Arity counts the
-name itself; a negative arity is a minimum.
-"""
+Made by `make docs` from the commands' own rows; `COMMAND DOCS` tells the same to clients. Arity
+counts the name itself; a negative arity is a minimum. """
 
 
 def pairs(flat):
@@ -31,7 +32,8 @@ def rows(name, documentation, infos):
     info = infos.get(name, [None] * 3)
     flags = ", ".join(sorted(text(flag) for flag in info[2] or []))
     cells = (name.upper().replace("|", " "), info[1], text(fields.get(b"since")), flags,
-             text(fields.get(b"summary")).replace("|", "\\|"), text(fields.get(b"complexity")).replace("|", "\\|"))
+             text(fields.get(b"summary")).replace("|", "\\|"),
+             text(fields.get(b"complexity")).replace("|", "\\|"))
     yield text(fields.get(b"group")), "| %s | %s | %s | %s | %s | %s |" % cells
     for sub, inner in pairs(fields.get(b"subcommands", [])).items():
         yield from rows(text(sub), inner, infos)
@@ -56,7 +58,8 @@ def main():
     print(INTRODUCTION)
     for group in sorted(groups):
         print("## %s\n" % (group or "other").replace("-", " ").capitalize())
-        print("| command | arity | since | flags | what it does | cost |\n|---|---|---|---|---|---|")
+        print("| command | arity | since | flags | what it does | cost |")
+        print("|---|---|---|---|---|---|")
         print("\n".join(sorted(groups[group])) + "\n")
 
 

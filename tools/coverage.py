@@ -3,8 +3,9 @@
 
 usage: tools/coverage.py build/cover        (or simply: make cover)
 
-Prints, per file, lines run, lines there are, their share and the ranges of lines that never ran; the last
-line is the total. A line that several objects share counts as run when it ran in one of them."""
+Prints, per file, lines run, lines there are, their share and the ranges of lines that never ran;
+the last line is the total. A line that several objects share counts as run when it ran in one of
+them."""
 import collections
 import glob
 import gzip
@@ -22,7 +23,8 @@ def counts_of(folder):
     lines = collections.defaultdict(lambda: collections.defaultdict(int))
     with tempfile.TemporaryDirectory() as scratch:
         command = ["gcov", "--json-format", "--preserve-paths", *notes]
-        subprocess.run(command, cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(command, cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       check=True)
         for path in glob.glob(os.path.join(scratch, "*.gcov.json.gz")):
             with gzip.open(path) as file:
                 for source in json.load(file)["files"]:
@@ -47,8 +49,10 @@ def main():
         missed = sorted(number for number, count in lines.items() if count == 0)
         run = len(lines) - len(missed)
         run_total, total = run_total + run, total + len(lines)
-        print("%5d of %5d  %5.1f %%  %s  %s" % (run, len(lines), 100 * run / len(lines), source, ranges(missed)))
-    print("%5d of %5d  %5.1f %%  of all lines" % (run_total, total, 100 * run_total / max(total, 1)))
+        print("%5d of %5d  %5.1f %%  %s  %s" % (run, len(lines), 100 * run / len(lines), source,
+                                                ranges(missed)))
+    print("%5d of %5d  %5.1f %%  of all lines" % (run_total, total,
+                                                  100 * run_total / max(total, 1)))
 
 
 if __name__ == "__main__":

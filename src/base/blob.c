@@ -1,10 +1,12 @@
 /* Shared byte strings: see the header for the layout. A blob is one allocation, header and bytes
- * together, so it costs 24 bytes above its bytes and one cache miss to reach.
+ * together, so it costs 32 bytes above its bytes and one cache miss to reach.
  *
  * Invariants:
  *   1. refs >= 1 while anyone can see the blob.
  *   2. len <= cap; the allocation is exactly sizeof(struct blob) + cap bytes as asked for.
- *   3. Bytes change only while refs == 1. */
+ *   3. Bytes change only while refs == 1.
+ *   4. lent <= refs; an orphan (lent == refs) is counted in *orphaned, and never becomes data
+ * again, for nobody who could share it knows of it. */
 #include "base/blob.h"
 
 #include <assert.h>
@@ -12,7 +14,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 
-static_assert(sizeof(struct blob) == 24, "a blob's header is three words");
+static_assert(sizeof(struct blob) == 32, "a blob's header is four words");
 
 /* The largest room whose allocation size does not wrap. */
 static bool blob_cap_is_valid(size_t cap)
@@ -29,9 +31,7 @@ struct blob *blob_try_new(size_t cap)
     if (blob == NULL) {
         return NULL;
     }
-    blob->refs = 1;
-    blob->len = 0;
-    blob->cap = cap;
+    *blob = (struct blob){.refs = 1, .cap = cap};
     return blob;
 }
 
@@ -50,11 +50,40 @@ struct blob *blob_try_resize(struct blob *blob, size_t cap)
     return moved;
 }
 
+static size_t blob_memory(const struct blob *blob)
+{
+    return mem_good_size(sizeof(struct blob) + blob->cap);
+}
+
 void blob_drop(struct blob *blob)
 {
-    DEBUG_ASSERT(blob->refs > 0);
+    DEBUG_ASSERT(blob->refs > blob->lent);
     blob->refs--;
     if (blob->refs == 0) {
+        mem_free_sized(blob, sizeof(struct blob) + blob->cap);
+    } else if (blob->refs == blob->lent) {
+        *blob->orphaned += blob_memory(blob);
+    }
+}
+
+struct blob *blob_lend(struct blob *blob, size_t *orphaned)
+{
+    DEBUG_ASSERT(blob->lent < blob->refs);
+    DEBUG_ASSERT(blob->lent == 0 || blob->orphaned == orphaned);
+    blob->refs++;
+    blob->lent++;
+    blob->orphaned = orphaned;
+    return blob;
+}
+
+void blob_return(struct blob *blob)
+{
+    DEBUG_ASSERT(blob->lent > 0);
+    bool is_orphan = blob->refs == blob->lent;
+    blob->refs--;
+    blob->lent--;
+    if (is_orphan && blob->refs == 0) {
+        *blob->orphaned -= blob_memory(blob);
         mem_free_sized(blob, sizeof(struct blob) + blob->cap);
     }
 }

@@ -2,10 +2,12 @@
  * final place, stored as a value, and referenced rather than copied while it is being sent. Counted
  * references, one thread.
  *
- *     +------+-----+-----+-----------------+
- *     | refs | len | cap | bytes ...       |
- *     +------+-----+-----+-----------------+
- */
+ *     +------+------+-----+-----+----------+-----------------+
+ *     | refs | lent | len | cap | orphaned | bytes ...       |
+ *     +------+------+-----+-----+----------+-----------------+
+ *
+ * Some references are loans: replies that are being sent. While somebody else refers to the blob it
+ * is data; when only loans are left it is an orphan, whose bytes count as the senders'. */
 #pragma once
 
 #include <stddef.h>
@@ -22,9 +24,11 @@ enum { BLOB_LEN_MIN = 32 * 1024 };
 #endif
 
 struct blob {
-    uint64_t refs;
-    size_t len; /* Bytes held. */
-    size_t cap; /* Bytes that fit. */
+    uint32_t refs;    /* Loans included. */
+    uint32_t lent;    /* References by blob_lend. */
+    size_t len;       /* Bytes held. */
+    size_t cap;       /* Bytes that fit. */
+    size_t *orphaned; /* While lent: where the bytes of orphans are counted. */
     char bytes[];
 };
 
@@ -43,6 +47,11 @@ static inline struct blob *blob_share(struct blob *blob)
 
 /* Drops one reference and frees the memory with the last. */
 void blob_drop(struct blob *blob);
+
+/* A reference that is a loan, given back by blob_return. While nothing but loans refers to the blob
+ * its memory is counted in `*orphaned`, the same for all its loans, which outlives them. */
+struct blob *blob_lend(struct blob *blob, size_t *orphaned);
+void blob_return(struct blob *blob);
 
 static inline struct slice blob_slice(const struct blob *blob)
 {

@@ -29,12 +29,19 @@ static bool byte_equal(char a, char b, bool nocase)
     return nocase ? fold(a) == fold(b) : a == b;
 }
 
+/* Bytes above 127 are negative, as where Redis was compiled with a signed char. */
+static int signed_of(char c)
+{
+    int byte = (unsigned char)c;
+    return byte < 128 ? byte : byte - 256;
+}
+
 /* The ends are swapped before they are folded, as Redis does. */
 static bool range_has(char first, char last, char byte, bool nocase)
 {
-    int start = (signed char)first;
-    int end = (signed char)last;
-    int c = (signed char)byte;
+    int start = signed_of(first);
+    int end = signed_of(last);
+    int c = signed_of(byte);
     if (start > end) {
         int swapped = start;
         start = end;

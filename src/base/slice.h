@@ -23,8 +23,8 @@ static inline struct slice slice_from_text(const char *text)
     return slice_of(text, strlen(text));
 }
 
-/* Whether `len` bytes are the same. Short ones, as keys and names are, are compared eight at a time with
- * loads that overlap at the end, which beats a call. */
+/* Whether `len` bytes are the same. Short ones, as keys and names are, are compared eight at a time
+ * with loads that overlap at the end, which beats a call. */
 static inline bool bytes_equal(const char *a, const char *b, size_t len)
 {
     uint64_t x, y;

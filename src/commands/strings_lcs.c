@@ -20,6 +20,7 @@
  * Rejected: Redis's table of lengths, which takes up to 512 MiB; giving that much back to the
  * kernel stops the server for milliseconds. Hirschberg's method, which needs two rows: it may find
  * other, as long, matches than Redis does, and IDX tells which. */
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/work.h"
@@ -93,6 +94,7 @@ static size_t lcs_len(const struct lcs *lcs)
 /* Whether cell(i - 1, j) is larger than cell(i, j - 1). */
 static bool lcs_is_along_a(const struct lcs *lcs)
 {
+    ASSERT(lcs->bits != NULL);
     size_t row = lcs->is_swapped ? lcs->j : lcs->i;
     size_t column = lcs->is_swapped ? lcs->i : lcs->j;
     return (lcs->bits[(row - 1) * lcs_stride(lcs) + column / 8] >> column % 8 & 1) != 0;

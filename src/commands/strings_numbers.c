@@ -95,9 +95,9 @@ static bool get_long_double(const struct value *value, long double *out)
 static bool store_text(struct call *call, struct place place, struct slice text)
 {
     if (place.value != NULL) {
-        return string_try_set(&place, text, value_has_expire(place.value));
+        return string_try_set_text(&place, text, value_has_expire(place.value));
     }
-    struct value *value = string_try_new(call->args.at[1], text, false);
+    struct value *value = string_try_new_text(call->args.at[1], text, false);
     if (value == NULL) {
         return false;
     }

@@ -480,6 +480,7 @@ void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
     struct segment *segment = word_segment(table_word(table, hash));
     uintptr_t offset = (uintptr_t)slot & (sizeof(struct table_bucket) - 1);
     struct table_bucket *bucket = (struct table_bucket *)(void *)((char *)slot - offset);
+    ASSERT(probe.first != NULL && bucket != NULL);
     DEBUG_ASSERT(bucket >= probe.first && bucket < probe.first + probe.buckets && *slot != 0);
     for (uint32_t i = probe.home; &probe.first[i] != bucket;) {
         uint8_t *passed = &probe.first[i].passed;
@@ -726,6 +727,7 @@ size_t table_sample(const struct table *table, struct rng *rng, void **out, size
         return 0;
     }
     struct table_probe probe = table_probe_at(table, rng_next(rng));
+    ASSERT(probe.first != NULL);
     size_t buckets_max = max + SAMPLE_BUCKETS_MIN;
     size_t left = probe.buckets < buckets_max ? probe.buckets : buckets_max;
     size_t count = 0;

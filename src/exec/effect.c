@@ -3,6 +3,8 @@
  * An event's class follows from its name, so that a handler names one thing only. A few names are
  * generic whatever the key holds; the others begin as the commands of their type do. Redis has
  * some 60 names; the rules below know them all, and are looked at only while somebody listens. */
+#include "exec/effect.h"
+
 #include "exec/exec_internal.h"
 
 #include "base/assert.h"

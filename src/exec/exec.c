@@ -18,6 +18,8 @@
  *
  * Rejected: reading the time before and after (twice the cost for 1 % of precision); sampling every
  * n-th command (the slow log would miss what it is for). */
+#include "exec/exec.h"
+
 #include "exec/exec_internal.h"
 
 #include "base/assert.h"

@@ -5,7 +5,8 @@
  *
  * The command that was held back is not lost: its bytes stay with the connection and are executed
  * when the session goes on. Replicas, the primary's link and sessions without a connection pass.
- * EXEC waits as a write does, for its queue may hold one. */
+ * EXEC waits as a write does, for its queue may hold one. The keyspace is frozen meanwhile: what a
+ * pause is for, a data set that stands still, would not be had if keys went by themselves. */
 #include "exec/exec_internal.h"
 
 static bool is_held_back(const struct exec *exec, const struct call *call)
@@ -38,12 +39,14 @@ void exec_pause(struct exec *exec, enum pause_mode mode, int64_t until_ms)
         exec->pause_mode = mode;
     }
     exec_activate_gate(exec, GATE_PAUSE, true);
+    keyspace_freeze(exec->keyspace, true);
 }
 
 void exec_unpause(struct exec *exec)
 {
     exec->pause_mode = PAUSE_NONE;
     exec_activate_gate(exec, GATE_PAUSE, false);
+    keyspace_freeze(exec->keyspace, false);
     struct list *next;
     for (struct list *node = exec->sessions.next; node != &exec->sessions; node = next) {
         next = node->next;

@@ -116,8 +116,8 @@ void session_close(struct session *session, bool after_replies)
 void session_reset(struct session *session)
 {
     const uint32_t kept = SESSION_CLOSE_AFTER_REPLY | SESSION_CLOSE_NOW | SESSION_UNIX_SOCKET |
-                          SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA | SESSION_PROTECTED |
-                          SESSION_SUSPENDED;
+                          SESSION_LOCAL | SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA |
+                          SESSION_PROTECTED | SESSION_SUSPENDED;
     hooks_run(&session->exec->reset_hooks, session);
     session->flags &= kept;
     session->gate_bits &= ~(uint32_t)(GATE_AUTH | GATE_ACCESS | GATE_PUBSUB | GATE_MULTI);

@@ -344,7 +344,7 @@ enum evict_result keyspace_evict_step(struct keyspace *keyspace, int64_t now_ms,
 {
     bool fits = keyspace_fits(keyspace);
     evict_note_fit(keyspace, fits);
-    if (fits) {
+    if (fits || keyspace->is_frozen) {
         return EVICT_FITS;
     }
     access_see(keyspace, now_ms);

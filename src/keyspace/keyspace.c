@@ -5,6 +5,8 @@
  *   1. A struct db keeps its address and index for the keyspace's life; a swap exchanges contents.
  *   2. Watches belong to the index, not to the contents.
  *   3. Whatever changes how scores are computed empties the pool of eviction candidates. */
+#include "keyspace/keyspace.h"
+
 #include "base/assert.h"
 #include "base/mem.h"
 #include "keyspace/keyspace_internal.h"
@@ -44,7 +46,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options)
     keyspace->work = options->work;
     keyspace->on_removal = options->on_removal;
     keyspace->removal_context = options->removal_context;
-    keyspace->may_remove = true;
+    keyspace->may_remove = keyspace->wants_removal = true;
     keyspace->is_active = true;
     keyspace->config = keyspace_config_default;
     keyspace->value_kind =
@@ -150,8 +152,15 @@ void keyspace_swap(struct keyspace *keyspace, unsigned a, unsigned b)
 
 void keyspace_set_expiry(struct keyspace *keyspace, bool may_remove, bool is_active)
 {
-    keyspace->may_remove = may_remove;
+    keyspace->wants_removal = may_remove;
+    keyspace->may_remove = may_remove && !keyspace->is_frozen;
     keyspace->is_active = is_active;
+}
+
+void keyspace_freeze(struct keyspace *keyspace, bool is_frozen)
+{
+    keyspace->is_frozen = is_frozen;
+    keyspace->may_remove = keyspace->wants_removal && !is_frozen;
 }
 
 void keyspace_set_overhead(struct keyspace *keyspace, keyspace_overhead_fn fn, void *context)

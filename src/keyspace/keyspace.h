@@ -168,6 +168,9 @@ void db_check(struct db *db);
  * EXPIRE left the wheel running. */
 void keyspace_set_expiry(struct keyspace *keyspace, bool may_remove, bool is_active);
 
+/* While it is frozen nothing expires or is evicted: keys whose time has come are only hidden. */
+void keyspace_freeze(struct keyspace *keyspace, bool is_frozen);
+
 /* Removes expired keys until `deadline_mono_us` and tidies the timer wheels. Returns true when work
  * is left that is worth another step soon. */
 bool keyspace_expire_step(struct keyspace *keyspace, int64_t now_ms, int64_t deadline_mono_us);

@@ -39,10 +39,12 @@ struct db {
 struct keyspace {
     struct db *dbs;
     unsigned db_count;
-    bool may_remove; /* Expired keys may be removed; else they are hidden. */
-    bool is_active;  /* The wheel runs. */
-    bool is_lfu;     /* The access field holds minutes and a counter. */
-    uint32_t now_s;  /* Unix seconds of the last lookup: the access time of new values. */
+    bool may_remove;    /* Expired keys may be removed; else they are hidden. */
+    bool is_frozen;     /* Nothing may be removed, for a while. */
+    bool wants_removal; /* may_remove when not frozen. */
+    bool is_active;     /* The wheel runs. */
+    bool is_lfu;        /* The access field holds minutes and a counter. */
+    uint32_t now_s;     /* Unix seconds of the last lookup: the access time of new values. */
     struct keyspace_stats stats;
     uint64_t hash_seed;
     struct table_kind value_kind, watch_kind;

@@ -100,7 +100,8 @@ void conn_shut(struct conn *conn)
     input_drop(conn);
     resp_parser_deinit(&conn->parser);
     net->memory -= conn->memory;
-    conn->memory = 0;
+    net->kept_memory -= conn->kept_memory;
+    conn->memory = conn->kept_memory = 0;
     ring_close_fd(net->ring, conn->fd);
     conn_release(conn);
 }
@@ -292,6 +293,7 @@ static void conn_wake(struct session *session)
         return;
     }
     conn_set_dirty(conn);
+    conn_account(conn);
     if (conn->reply.memory > conn->net->output_check) {
         conn_check_output(conn);
     }

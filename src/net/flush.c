@@ -93,6 +93,8 @@ static void conn_note_sent(struct conn *conn, size_t len)
 {
     conn->net->stats.bytes_out += len;
     conn->session.bytes_out += len;
+    conn->session.last_active_ms =
+        exec_now(conn->net->exec)->wall_ms; /* A slow reader is not idle. */
     reply_sent(&conn->reply, len);
     conn_account(conn);
     if ((conn->flags & (CONN_CHOKED | CONN_SOFT_OVER)) != 0) {

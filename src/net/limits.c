@@ -20,7 +20,7 @@
  * and not again before the sum has grown when nobody may be closed.
  *
  * Invariants:
- *   1. net->memory is the sum of conn->memory over all open connections.
+ *   1. net->memory is the sum of conn->memory over all open connections, kept_memory likewise.
  *   2. A limit dooms a connection; it never closes it on the spot, for it may be executing.
  *
  * Rejected: buckets of clients by size (Redis's way: work for every reply to make a rare search
@@ -90,8 +90,11 @@ void conn_account(struct conn *conn)
         query = query_memory(conn);
     }
     size_t memory = sizeof *conn + query + conn->reply.memory;
+    size_t kept_memory = sizeof *conn + (query > conn->input_len ? query - conn->input_len : 0);
     net->memory += memory - conn->memory;
+    net->kept_memory += kept_memory - conn->kept_memory;
     conn->memory = memory;
+    conn->kept_memory = kept_memory;
     if (query > net->peak_query[0]) {
         net->peak_query[0] = query;
     }

@@ -143,8 +143,8 @@ void net_close_listeners(struct net *net)
             continue;
         }
         listener->is_closing = true;
-        /* Until the accept in flight has ended the kernel keeps the socket; shut down, it at least no
-         * longer holds its port. */
+        /* Until the accept in flight has ended the kernel keeps the socket; shut down, it at least
+         * no longer holds its port. */
         ring_shutdown(net->ring, listener->fd);
         ring_close_fd(net->ring, listener->fd);
         if (!listener->accept.in_flight) {

@@ -109,10 +109,10 @@ void net_reset_stats(struct net *net)
 
 size_t net_memory(const struct net *net)
 {
-    size_t pools = net->input_pool_count * sizeof(struct input) +
-                   net->sending_pool_count * sizeof(struct sending) +
-                   (size_t)net->replies.free_count * REPLY_CHUNK_LEN;
-    return net->memory + net->sending_count * sizeof(struct sending) + pools + sizeof *net;
+    size_t sendings = (size_t)net->sending_count + net->sending_pool_count;
+    size_t pools = net->input_pool_count * sizeof(struct input) + sendings * sizeof(struct sending);
+    return net->kept_memory + reply_pool_memory(&net->replies) + ring_buffers_memory(net->ring) +
+           pools + sizeof *net;
 }
 
 void net_tick(struct net *net)

@@ -32,7 +32,7 @@ enum {
     HELD_CAP_MIN = 256,
     PENDING_MAX = 256 * 1024,
     RECEIVE_INTO_MIN = 64 * 1024,
-    SEND_BYTES_MAX = 1 << 30, /* A completion's result is an int. */
+    SEND_BYTES_MAX = 1 << 20, /* Each that completes shows that the client reads. */
 };
 #endif
 
@@ -114,7 +114,8 @@ struct conn {
     struct sending *sending; /* NULL: nothing in flight. */
     struct blob *big;        /* A large bulk being received; its wanted length is parser.big_len. */
     struct net *net;
-    size_t memory; /* As last added to net->memory. */
+    size_t memory;      /* As last added to net->memory. */
+    size_t kept_memory; /* As last added to net->kept_memory. */
     int64_t soft_since_us;
 };
 
@@ -172,10 +173,11 @@ struct net {
     uint32_t sending_pool_count;
     uint32_t reject_count;
     uint32_t dead_count;
-    uint32_t sending_count;                 /* Sends in flight. */
-    size_t memory;                          /* Bytes of connections. */
-    size_t output_check;                    /* Reply memory above which limits are looked at. */
-    size_t futile_memory;                   /* net->memory when nobody was left to evict. */
+    uint32_t sending_count; /* Sends in flight. */
+    size_t memory;          /* Bytes of connections, as their limits count them. */
+    size_t kept_memory;     /* Without replies and what lies in the ring's buffers. */
+    size_t output_check;    /* Reply memory above which limits are looked at. */
+    size_t futile_memory;   /* net->memory when nobody was left to evict. */
     uint64_t peak_query[2], peak_output[2]; /* This period's and the last one's. */
     uint32_t tick_count;
     bool is_draining;

@@ -377,6 +377,11 @@ static void latency_histogram_run(struct call *call)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
+/* One line of the help, too long for one of the source. */
+static const char histogram_help[] =
+    "    Return a cumulative distribution of latencies in the format of a histogram for the "
+    "specified command names.";
+
 static void latency_help_run(struct call *call)
 {
     static const char *const lines[] = {
@@ -392,8 +397,7 @@ static void latency_help_run(struct call *call)
         "    Reset latency data of one or more <event> classes.",
         "    (default: reset all data for all event classes)",
         "HISTOGRAM [COMMAND ...]",
-        "    Return a cumulative distribution of latencies in the format of a histogram for the "
-        "specified command names.",
+        histogram_help,
         "    If no commands are specified then all histograms are replied.",
         NULL,
     };

@@ -59,9 +59,15 @@ void reply_pool_deinit(struct reply_pool *pool)
     pool->free_count = 0;
 }
 
+size_t reply_pool_memory(const struct reply_pool *pool)
+{
+    return (pool->used_count + pool->free_count) * REPLY_CHUNK_LEN + pool->orphaned_bytes;
+}
+
 static struct reply_part *pool_take(struct reply_pool *pool)
 {
     struct reply_part *part = pool->free;
+    pool->used_count++;
     if (part == NULL) {
         return mem_alloc(REPLY_CHUNK_LEN);
     }
@@ -72,6 +78,7 @@ static struct reply_part *pool_take(struct reply_pool *pool)
 
 static void pool_give(struct reply_pool *pool, struct reply_part *part)
 {
+    pool->used_count--;
     if (pool->free_count == pool->free_max) {
         mem_free(part);
         return;
@@ -98,7 +105,7 @@ static void part_free(struct reply *out, struct reply_part *part)
 {
     out->memory -= part_memory(part);
     if (part->blob != NULL) {
-        blob_drop(part->blob);
+        blob_return(part->blob);
         mem_free(part);
     } else {
         pool_give(out->pool, part);
@@ -211,6 +218,7 @@ void reply_sent(struct reply *out, size_t len)
     ASSERT(len <= reply_len(out));
     while (len > 0) {
         struct reply_part *part = out->first;
+        ASSERT(part != NULL);
         bool is_tail = part == out->last && out->at != NULL;
         size_t part_len = is_tail ? tail_len(out) : part->len;
         size_t done = len < part_len ? len : part_len;
@@ -397,7 +405,9 @@ void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t l
     reply_number(out, '$', (int64_t)len);
     seal(out);
     struct reply_part *part = mem_alloc(sizeof *part);
-    *part = (struct reply_part){.blob = blob_share(blob), .data = blob->bytes + from, .len = len};
+    *part = (struct reply_part){.blob = blob_lend(blob, &out->pool->orphaned_bytes),
+                                .data = blob->bytes + from,
+                                .len = len};
     link_part(out, part);
     out->sealed_len += len;
     end_line(out);

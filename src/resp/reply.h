@@ -36,7 +36,12 @@ struct reply_pool {
     struct reply_part *free;
     uint32_t free_count;
     uint32_t free_max;
+    size_t used_count;     /* Chunks in replies. */
+    size_t orphaned_bytes; /* Of blobs that only replies refer to. */
 };
+
+/* Bytes that the pool and all replies from it occupy, blobs that are data not counted. */
+size_t reply_pool_memory(const struct reply_pool *pool);
 
 void reply_pool_init(struct reply_pool *pool);
 void reply_pool_deinit(struct reply_pool *pool);

@@ -464,6 +464,7 @@ int epoll_open(struct ring **out, const struct ring_options *options)
     list_init(&epoll->started);
     list_init(&epoll->unread);
     ring_pool_init(&epoll->pool, options);
+    epoll->ring.pool = &epoll->pool;
     *out = &epoll->ring;
     return 0;
 }

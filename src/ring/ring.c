@@ -219,6 +219,13 @@ const char *ring_engine_name(const struct ring *ring)
     return ring->engine->name;
 }
 
+size_t ring_buffers_memory(const struct ring *ring)
+{
+    const struct ring_pool *pool = ring->pool;
+    uint32_t blocks = (pool->count + RING_POOL_STEP - 1) / RING_POOL_STEP;
+    return (size_t)blocks * RING_POOL_STEP * pool->buffer_len;
+}
+
 static unsigned finished_run(struct ring *ring)
 {
     if (list_is_empty(&ring->finished)) {

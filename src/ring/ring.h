@@ -120,6 +120,9 @@ void ring_close(struct ring *ring);
 
 const char *ring_engine_name(const struct ring *ring); /* "uring", "epoll" or "sim" */
 
+/* Bytes of receive buffers, whoever holds them. O(1). */
+size_t ring_buffers_memory(const struct ring *ring);
+
 /* Submits everything started since the last turn (one system call), waits for a completion until
  * `until_mono_us` (0: does not wait, INT64_MAX: for ever), then calls back every completion that is
  * there and every timer that is due. Returns how many were called back. A signal ends the wait

@@ -35,9 +35,12 @@ struct ring_fd {
 };
 
 /* The part that every engine's ring starts with. */
+struct ring_pool;
+
 struct ring {
     const struct ring_engine *engine;
-    struct ring_op **heap; /* Timers: a binary heap by due time. */
+    const struct ring_pool *pool; /* The engine's receive buffers. */
+    struct ring_op **heap;        /* Timers: a binary heap by due time. */
     uint32_t heap_count, heap_cap;
     struct ring_fd *fds; /* By descriptor; grows to the highest one used. */
     unsigned fd_count;

@@ -306,6 +306,7 @@ struct ring *sim_node_start(struct sim_world *world, unsigned node)
     sim->node = node;
     list_init(&sim->ops);
     ring_pool_init(&sim->pool, &(struct ring_options){0});
+    sim->ring.pool = &sim->pool;
     world->nodes[node].ring = sim;
     return &sim->ring;
 }

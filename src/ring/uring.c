@@ -717,6 +717,7 @@ int uring_open(struct ring **out, const struct ring_options *options)
     list_init(&uring->patient);
     uring->has_patience = (kernel.flags & IORING_SETUP_DEFER_TASKRUN) != 0;
     ring_pool_init(&uring->pool, options);
+    uring->ring.pool = &uring->pool;
     uring->has_multishot_receive = true;
     uring->posted_target = uring->pool.max < URING_POSTED_MIN ? uring->pool.max : URING_POSTED_MIN;
     if (!posted_ring_open(uring)) {

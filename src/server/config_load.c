@@ -127,6 +127,17 @@ static const char *load_save(struct loading *loading, const struct directive *di
     return error;
 }
 
+/* Told while the line is at hand; the folder is entered later. */
+static const char *missing_folder(const char *path)
+{
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return strerror(errno);
+    }
+    close(fd);
+    return NULL;
+}
+
 static bool load_words(struct loading *loading, struct slice line, const struct slice *words,
                        unsigned count)
 {
@@ -147,6 +158,9 @@ static bool load_words(struct loading *loading, struct slice line, const struct 
     } else {
         error = count < 2 ? "wrong number of arguments"
                           : config_set(loading->config, directive, words + 1, count - 1);
+    }
+    if (error == NULL && (directive->effects & CONFIG_TO_DIR) != 0) {
+        error = missing_folder(loading->config->dir);
     }
     return error == NULL || fail(loading, line, error);
 }

@@ -76,7 +76,7 @@ struct server {
     struct shutdown_request shutdown;
     bool is_auth_set;    /* requirepass is not empty. */
     bool is_cron_paused; /* DEBUG PAUSE-CRON. */
-    int listen_error; /* Negative errno of the last failed listen. */
+    int listen_error;    /* Negative errno of the last failed listen. */
 };
 
 /* Builds everything from a loaded configuration, which the server then owns. False: `error` says
@@ -111,8 +111,7 @@ void server_register_memory(struct server *server); /* MEMORY */
 
 /* INFO's text for one section ("server", "default", "all", "everything"); for the command and for
  * the crash report. */
-void server_info(struct server *server, const struct slice *sections, uint32_t count,
-                 struct buf *out);
+void server_info(struct server *server, const struct slice *names, uint32_t count, struct buf *out);
 
 /* ---- signals.c and crash.c ---- */
 

@@ -27,7 +27,8 @@ class Basics(Case):
             for number in range(PIPELINE_COMMANDS):
                 pipeline.set("n", number, get=True)
             answers = pipeline.execute()
-        self.assertEqual(answers, [None] + [b"%d" % number for number in range(PIPELINE_COMMANDS - 1)])
+        self.assertEqual(answers, [None] + [b"%d" % number
+                                            for number in range(PIPELINE_COMMANDS - 1)])
 
     def test_a_value_of_100_mb_goes_there_and_back(self):
         value = (b"\x00\r\n0123456789abcdef" * (BIG_BYTES // 19 + 1))[:BIG_BYTES]

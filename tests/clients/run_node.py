@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs one file of node tests against a server of its own and tells the outcome as every test here does.
+"""Runs one file of node tests against a server of its own and tells the outcome as every test here
+does.
 
 usage: run_node.py FILE.test.mjs
 
@@ -18,7 +19,8 @@ POINT = re.compile(r"^\s*(not )?ok \d+ - (.*?)( # (SKIP)\b(.*))?$")
 
 
 def lines_of_tests(tap):
-    """(verdict, name) of each test; the point of the file itself, which sums up others, is left out."""
+    """(verdict, name) of each test; the point of the file itself, which sums up others, is left
+    out."""
     for line in tap.splitlines():
         point = POINT.match(line)
         if point is None or point.group(2).endswith(".test.mjs"):
@@ -28,7 +30,8 @@ def lines_of_tests(tap):
 
 
 def failures(tap):
-    """What node says about the tests that failed: each from its `not ok` to the end of its block."""
+    """What node says about the tests that failed: each from its `not ok` to the end of its
+    block."""
     blocks = re.findall(r"^\s*not ok .*\n(?:\s*---\n(?:.*\n)*?\s*\.\.\.\n)?", tap, re.M)
     return "".join(blocks) or tap
 
@@ -44,7 +47,8 @@ def main():
     verdicts = list(lines_of_tests(ended.stdout))
     for verdict, name in verdicts:
         print("%s %s" % (verdict, name))
-    count = {word: sum(verdict == word for verdict, _ in verdicts) for word in ("ok", "FAILED", "skipped")}
+    count = {word: sum(verdict == word for verdict, _ in verdicts)
+             for word in ("ok", "FAILED", "skipped")}
     failed = count["FAILED"]
     if ended.returncode != 0 or not verdicts:
         print(failures(ended.stdout))

@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
-"""Replay the table of bad inputs: nearly 3,000 bytes-in, bytes-out facts taken from redis-server 7.0.15.
+"""Replay the table of bad inputs: nearly 3,000 bytes-in, bytes-out facts taken from redis-server
+7.0.15.
 
 usage: badinputs.py [--only AREA or ID-PREFIX, comma-separated] [--verbose]
 
-Each row of badinputs.tsv is one fresh connection to a flushed server: send the setup and drop its replies, send the
-input, compare every byte that comes and whether the server then closes. The comment lines atop the table explain its
-escapes. Rows of the areas `file` and `configfile` are a file's content instead: a server is started with it, and the
-exit status, the message or the number of keys loaded is compared.
+Each row of badinputs.tsv is one fresh connection to a flushed server: send the setup and drop its
+replies, send the input, compare every byte that comes and whether the server then closes. The
+comment lines atop the table explain its escapes. Rows of the areas `file` and `configfile` are a
+file's content instead: a server is started with it, and the exit status, the message or the number
+of keys loaded is compared.
 
-How silence is seen without waiting for it: once the expected bytes are in (or at once, when none are expected), two
-round trips on a second connection prove that the single-threaded server has handled all that arrived before; then
-whatever it wanted to say or close has reached our socket, and one non-blocking read shows it. Only a reply that is
-missing is waited for, up to `LATE_SECONDS`.
+How silence is seen without waiting for it: once the expected bytes are in (or at once, when none
+are expected), two round trips on a second connection prove that the single-threaded server has
+handled all that arrived before; then whatever it wanted to say or close has reached our socket, and
+one non-blocking read shows it. Only a reply that is missing is waited for, up to `LATE_SECONDS`.
 
-Verdicts. A row agrees, or differs and is listed with its reason in badinputs_differences.txt, or fails the run. A
-listed row that agrees fails as well. Where the table's column `ours` allows a stricter answer (a refusal in place of
-a stall or a crash), that answer agrees too. A row whose command the server does not know by COMMAND INFO is skipped
-and counted under that command; rows that need a snapshot or log file are skipped while SAVE is unknown.
+Verdicts. A row agrees, or differs and is listed with its reason in badinputs_differences.txt, or
+fails the run. A listed row that agrees fails as well. Where the table's column `ours` allows a
+stricter answer (a refusal in place of a stall or a crash), that answer agrees too. A row whose
+command the server does not know by COMMAND INFO is skipped and counted under that command; rows
+that need a snapshot or log file are skipped while SAVE is unknown.
 """
 import argparse
 import collections
@@ -33,20 +36,29 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LATE_SECONDS = 6
 CLOSE_SECONDS = 2
 PROTOCOL_ERROR = b"-ERR Protocol error"
-OPTIONS = ("--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1", "--loglevel", "verbose")
+OPTIONS = ("--enable-debug-command", "yes", "--slowlog-log-slower-than", "-1", "--loglevel",
+           "verbose")
 # What rows of CONFIG SET may have changed, back to what the table was taken with.
-NEUTRAL = {"maxmemory": "0", "timeout": "0", "hz": "10", "maxmemory-policy": "noeviction", "requirepass": "",
+NEUTRAL = {"maxmemory": "0", "timeout": "0", "hz": "10", "maxmemory-policy": "noeviction",
+           "requirepass": "",
            "slowlog-log-slower-than": "-1", "save": "", "maxmemory-clients": "0",
            "client-output-buffer-limit": "normal 0 0 0"}
 
-Row = collections.namedtuple("Row", "id area profile setup input match expect conn server ours note")
+Row = collections.namedtuple("Row",
+                             "id area profile setup input match expect conn server ours note")
+
+# Directives that belong to a part of the server, and a command that shows whether it is there.
+DIRECTIVE_NEEDS = {b"user": b"acl", b"aclfile": b"acl", b"replicaof": b"replicaof",
+                   b"slaveof": b"replicaof", b"loadmodule": b"module",
+                   b"appendfilename": b"bgrewriteaof", b"appendonly": b"bgrewriteaof"}
 
 SIMPLE_ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "\\": b"\\"}
 TOKEN = re.compile(r"<<(\d+)\*\(|<<(\d+)\*|\\x([0-9a-fA-F]{2})|\\([rnt\\])|(.)", re.S)
 
 
 def unescape(text, start=0, end=None):
-    """The bytes that an escaped field stands for; <<N*x>> and <<N*(seq)>> repeat a byte or a sequence."""
+    """The bytes that an escaped field stands for; <<N*x>> and <<N*(seq)>> repeat a byte or a
+    sequence."""
     out, at, end = bytearray(), start, len(text) if end is None else end
     while at < end:
         token = TOKEN.match(text, at)
@@ -84,7 +96,7 @@ def load_differences(path):
 
 
 def commands_in(data):
-    """The command words, with their first argument, that `data` would run: [(b"config", b"set"), ...]."""
+    """The commands that `data` would run, their first three words each, in small letters."""
     found = []
     while data:
         if data[:1] != b"*":
@@ -93,12 +105,13 @@ def commands_in(data):
         else:
             words, data = array_words(data)
         if words:
-            found.append((words[0].lower(), words[1].lower() if len(words) > 1 else b""))
+            found.append([word.lower() for word in words[:3]])
     return found
 
 
 def array_words(data):
-    """The words of the RESP array that `data` starts with, as far as it is well formed, and the rest."""
+    """The words of the RESP array that `data` starts with, as far as it is well formed, and the
+    rest."""
     head = re.match(rb"\*(\d{1,7})\r\n", data)
     if head is None:
         return [], b""
@@ -114,9 +127,11 @@ def array_words(data):
 
 
 class Vocabulary:
-    """Which commands the server has, asked once each. Without COMMAND INFO every command counts as known.
+    """Which commands the server has, asked once each. Without COMMAND INFO every command counts as
+    known.
 
-    Only names in redis_commands.txt, all that redis-server 7.0.15 has, can be missing: garbage is nobody's command."""
+    Only names in redis_commands.txt, all that redis-server 7.0.15 has, can be missing: garbage is
+    nobody's command."""
 
     def __init__(self, conn):
         self.conn = conn
@@ -127,13 +142,19 @@ class Vocabulary:
 
     def knows(self, name):
         if name not in self.cache:
-            self.cache[name] = not self.can_ask or self.conn.call("COMMAND", "INFO", name) not in ([None], [[]])
+            absent = ([None], [[]])
+            has = not self.can_ask or self.conn.call("COMMAND", "INFO", name) not in absent
+            self.cache[name] = has
         return self.cache[name]
 
     def missing(self, row):
-        """The command, or `container|subcommand`, that this row needs and the server lacks; else None."""
-        for name, argument in commands_in(unescape(row.setup)) + commands_in(unescape(row.input)):
-            for needed in (name, name + b"|" + argument):
+        """The command, or `container|subcommand`, that this row needs and the server lacks; else
+        None."""
+        for words in commands_in(unescape(row.setup)) + commands_in(unescape(row.input)):
+            needs = [words[0], b"|".join(words[:2])]
+            if words[:2] == [b"command", b"getkeys"]:
+                needs += words[2:3]
+            for needed in needs:
                 if needed in self.redis and not self.knows(needed):
                     return needed.decode("latin-1")
         return None
@@ -190,8 +211,12 @@ class Wire:
         data = unescape(row.input).upper()
         if b"REPLICAOF" in data or b"SLAVEOF" in data:
             self.control.call("REPLICAOF", "NO", "ONE")
-        if self.profile == "default" and (row.area == "config" or b"CONFIG" in data or b"CLIENT" in data):
+        if self.profile == "default" and (row.area == "config" or b"CONFIG" in data
+                                          or b"CLIENT" in data):
             self.control.pipeline([("CONFIG", "SET", *pair) for pair in NEUTRAL.items()])
+
+    def missing(self, row):
+        return self.vocabulary.missing(row)
 
     def play(self, row):
         """None when the row agrees, else what differs."""
@@ -240,7 +265,8 @@ class Probe:
         return data
 
     def run_setup(self, data):
-        """Send the setup and drop its replies: one per command, whose number is known from the input."""
+        """Send the setup and drop its replies: one per command, whose number is known from the
+        input."""
         self.send(data)
         expected, replies = len(commands_in(data)), b""
         while not self.closed and count_replies(replies) < expected:
@@ -271,7 +297,7 @@ class Probe:
 
     def wants_more(self, row, got, expect):
         if row.match == "exact":
-            return len(got) < len(expect)
+            return len(got) < len(expect) and expect.startswith(got)
         if row.match == "none":
             return False
         return count_replies(got) == 0
@@ -300,23 +326,29 @@ def matches(row, answer):
 def judge(row, answer, state):
     if matches(row, answer) and state == row.conn:
         return None
-    if "stricter: protocol error + close" in row.ours and answer.startswith(PROTOCOL_ERROR) and state == "closed":
+    is_refusal = answer.startswith(PROTOCOL_ERROR) and state == "closed"
+    if "stricter: protocol error + close" in row.ours and is_refusal:
         return None
     return "answers %.300r, %s; expected %.300r, %s (%s)" % (
         answer, state, unescape(row.expect), row.conn, row.match)
 
 
-# --------------------------------------------------------------- servers that start with a given file
+# ------------------------------------------------------------- servers that start with a given file
 
 
 class Files:
     """Rows whose input is a file: each starts a server with it and watches how that goes."""
 
-    def __init__(self, has_persistence):
-        self.has_persistence = has_persistence
+    def __init__(self, vocabulary):
+        self.vocabulary = vocabulary
 
     def missing(self, row):
-        return None if row.area == "configfile" or self.has_persistence else "save (snapshot and log files)"
+        """The command whose absence shows that the server lacks what this row is about, or None."""
+        needed = b"save"
+        if row.area == "configfile":
+            words = unescape(row.input).split()
+            needed = DIRECTIVE_NEEDS.get(words[0] if words else b"", b"ping")
+        return None if self.vocabulary.knows(needed) else needed.decode()
 
     def prepare(self, row):
         content = unescape(row.input)
@@ -349,7 +381,8 @@ def config_command(server, row, port):
     write(server, "server.conf", server.config)
     name = unescape(row.input).strip(b'\0" \r\n').split(b" ")[0].decode("latin-1")
     command = [server.binary, path]
-    for option, value in (("port", str(port)), ("dir", server.directory), ("save", ""), ("bind", "127.0.0.1")):
+    for option, value in (("port", str(port)), ("dir", server.directory), ("save", ""),
+                          ("bind", "127.0.0.1")):
         if option != name:
             command += ["--" + option, value]
     return command
@@ -385,12 +418,14 @@ def judge_start(row, server):
     if expect.startswith("loaded keys="):
         with server.connect() as conn:
             count = conn.call("DBSIZE")
-        return None if count == int(expect[12:]) else "loads %s keys; expected: %s" % (count, expect)
+        is_right = count == int(expect[len("loaded keys="):])
+        return None if is_right else "loads %s keys; expected: %s" % (count, expect)
     return None if expect == "starts" else "starts; expected: " + expect
 
 
 def missing_words(expect, log):
-    """For a configuration file the message matters, part by part; start-up banners in the table do not."""
+    """For a configuration file the message matters, part by part; start-up banners in the table do
+    not."""
     parts = unescape(expect[len("exit 1; "):]).decode("latin-1").split(" / ")
     if not parts[0].startswith("Reading the configuration file"):
         parts = parts[-1:]
@@ -400,7 +435,7 @@ def missing_words(expect, log):
     return None
 
 
-# ------------------------------------------------------------------------------------------------- main
+# ------------------------------------------------------------------------------------------- main
 
 
 class Tally:
@@ -428,7 +463,8 @@ class Tally:
         else:
             self.failed += 1
             print("FAILED %s (%s): %s" % (
-                row.id, row.note, difference or "agrees, but is listed as different: " + reason), flush=True)
+                row.id, row.note, difference or "agrees, but is listed as different: " + reason),
+                  flush=True)
 
     def show(self):
         for area, (agreed, count) in sorted(self.areas.items()):
@@ -452,13 +488,14 @@ def main():
     rows = selected(load_rows(os.path.join(HERE, "badinputs.tsv")), options.only)
     differences = load_differences(os.path.join(HERE, "badinputs_differences.txt"))
     if os.environ.get("OURO_KIND", "ouro") == "redis":
-        differences = {row: (reason, False) for row, (reason, must) in differences.items() if not must}
+        differences = {row: (reason, False) for row, (reason, must) in differences.items()
+                       if not must}
     tally = Tally(differences, options.verbose)
     wires = {profile: Wire(profile) for profile in ("default", "pass")}
-    files = Files(wires["default"].vocabulary.knows(b"save"))
+    files = Files(wires["default"].vocabulary)
     for row in rows:
         player = wires.get(row.profile, files)
-        lacking = wires[row.profile].vocabulary.missing(row) if row.profile in wires else files.missing(row)
+        lacking = player.missing(row)
         if lacking:
             tally.skip(lacking)
         else:

@@ -3,15 +3,15 @@
 
 usage: differential.py [--count N] [--families strings,keys,...] [--round N] [--seed N]
 
-Commands come from generators/*.py in rounds of ROUND_COMMANDS; a round starts with a flush and a new
-connection and ends by reading every key, so that a difference in state shows even if no reply did.
-Within a round commands go out in pipelined batches; each batch ends in a token that ECHO sends back.
-Where the bytes of a whole batch are equal nothing is parsed, which is the common case and why a million
-commands take about a minute. Otherwise the replies are compared one by one after taking away what may
-differ, which is listed below and nothing else.
+Commands come from generators/*.py in rounds of ROUND_COMMANDS; a round starts with a flush and a
+new connection and ends by reading every key, so that a difference in state shows even if no reply
+did. Within a round commands go out in pipelined batches; each batch ends in a token that ECHO sends
+back. Where the bytes of a whole batch are equal nothing is parsed, which is the common case and why
+a million commands take seconds. Otherwise the replies are compared one by one after taking
+away what may differ, which is listed below and nothing else.
 
-A difference is shrunk: commands are left out while the servers still disagree. What is printed replays
-with redis-cli, and the round replays with the seed: OURO_SEED=n differential.py --round r.
+A difference is shrunk: commands are left out while the servers still disagree. What is printed
+replays with redis-cli, and the round replays with the seed: OURO_SEED=n differential.py --round r.
 
 Commands that Ouro does not know by COMMAND INFO are not sent; their names are printed.
 """
@@ -45,14 +45,16 @@ TOLERANCES = {"ttl": 5, "pttl": 5000, "expiretime": 5, "pexpiretime": 5000, "obj
 # The order of elements is nobody's promise.
 UNORDERED = {"keys", "scan", "smembers", "sinter", "sunion", "sdiff", "hkeys", "hvals"}
 UNORDERED_PAIRS = {"hgetall"}
-# Only the kind of the reply is compared: chance, the clock or the process decides its content.
-KIND_ONLY = {"randomkey", "srandmember", "hrandfield", "zrandmember", "time", "client id", "client info",
+# Only the kind of the reply is compared: chance, the clock, the process or (object refcount: Redis
+# shares small integers) the allocation decides its content.
+KIND_ONLY = {"object refcount", "randomkey", "srandmember", "hrandfield", "zrandmember", "time",
+             "client id", "client info",
              "client list", "command count", "info"}
 # Fields of HELLO that name the process.
 HELLO_MASKED = {b"id", b"version"}
 
 
-# -------------------------------------------------------------------------------- generating
+# ------------------------------------------------------------------------------------- generating
 
 
 def load_families(names):
@@ -70,7 +72,8 @@ def load_families(names):
     return list(itertools.accumulate(weights)), functions
 
 
-READ_BACK = [("TYPE",), ("GET",), ("PTTL",), ("OBJECT", "ENCODING"), ("LRANGE", 0, -1), ("SMEMBERS",),
+READ_BACK = [("TYPE",), ("GET",), ("PTTL",), ("OBJECT", "ENCODING"), ("LRANGE", 0, -1),
+             ("SMEMBERS",),
              ("HGETALL",), ("ZRANGE", 0, -1, "WITHSCORES"), ("XRANGE", "-", "+")]
 
 
@@ -124,7 +127,7 @@ class Vocabulary:
         return self.cache[name]
 
 
-# -------------------------------------------------------------------------------- exchanging
+# ------------------------------------------------------------------------------------- exchanging
 
 
 class Pair:
@@ -162,7 +165,8 @@ class Pair:
 
 
 class Flow:
-    """One direction of an exchange: sends and receives at once, so that neither side waits for the other."""
+    """One direction of an exchange: sends and receives at once, so that neither side waits for the
+    other."""
 
     def __init__(self, conn, request, ending):
         self.socket = conn.socket
@@ -197,11 +201,12 @@ class Flow:
         return bytes(self.received) + (b"-(closed)\r\n" if self.closed else b"-(no reply)\r\n")
 
 
-# --------------------------------------------------------------------------------- comparing
+# -------------------------------------------------------------------------------------- comparing
 
 
 def split(data):
-    """The replies in `data`: [(bytes, value)...]; what is no whole reply comes last with an Error."""
+    """The replies in `data`: [(bytes, value)...]; what is no whole reply comes last with an
+    Error."""
     replies, at = [], 0
     while at < len(data):
         try:
@@ -324,7 +329,7 @@ def show(difference, number, seed):
     print("  ouro:         %.600r" % difference.ours, flush=True)
 
 
-# -------------------------------------------------------------------------------------- main
+# ------------------------------------------------------------------------------------------- main
 
 
 def run_rounds(servers, rounds, options):

@@ -72,7 +72,8 @@ class Protocols(Case):
     def test_commands_before_a_protocol_error_are_answered(self):
         conn = self.connect()
         conn.send(b"PING\r\n*x\r\n")
-        self.assertEqual(conn.read_to_end(), b"+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n")
+        self.assertEqual(conn.read_to_end(),
+                         b"+PONG\r\n-ERR Protocol error: invalid multibulk length\r\n")
 
 
 class Departures(Case):
@@ -94,22 +95,25 @@ class Departures(Case):
 
 
 class Limits(Case):
+    def admitted(self, server):
+        """A connection that the server has taken in, or None: it may still be about to see that
+        others left."""
+        conn = server.connect()
+        try:
+            if conn.call("PING") == "PONG":
+                return conn
+        except ConnectionError:
+            pass
+        conn.close()
+        return None
+
     def test_too_many_clients_are_told_so(self):
         with self.own_server("--maxclients", "3") as server:
-            kept = [server.connect() for _ in range(3)]
-            wait_until(lambda: [conn.call("PING") for conn in kept], what="three clients")
+            kept = [wait_until(lambda: self.admitted(server), what="a place") for _ in range(3)]
             with server.connect() as extra:
                 self.assertEqual(extra.read_to_end(), b"-ERR max number of clients reached\r\n")
             kept.pop().close()
-
-            def admitted():
-                with server.connect() as conn:
-                    try:
-                        return conn.call("PING") == "PONG"
-                    except ConnectionError:
-                        return False
-
-            wait_until(admitted, what="a free place")
+            kept.append(wait_until(lambda: self.admitted(server), what="a free place"))
             for conn in kept:
                 conn.close()
 

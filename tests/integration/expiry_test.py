@@ -18,14 +18,16 @@ class Deadlines(Case):
         wait_until(lambda: self.call("DBSIZE") == 1, what="5000 keys expired")
 
     def test_a_deadline_in_the_past_deletes_at_once(self):
-        for command in (("EXPIRE", "k", -1), ("PEXPIRE", "k", 0), ("EXPIREAT", "k", 1), ("PEXPIREAT", "k", 1)):
+        for command in (("EXPIRE", "k", -1), ("PEXPIRE", "k", 0), ("EXPIREAT", "k", 1),
+                        ("PEXPIREAT", "k", 1)):
             self.call("SET", "k", "v")
             self.assertEqual(self.call(*command), 1)
             self.assertEqual(self.call("EXISTS", "k"), 0)
 
     def test_conditions_compare_with_the_deadline_there_is(self):
         self.call("SET", "k", "v")
-        steps = (("XX", 100, 0), ("GT", 100, 0), ("NX", 100, 1), ("NX", 200, 0), ("GT", 50, 0), ("GT", 200, 1),
+        steps = (("XX", 100, 0), ("GT", 100, 0), ("NX", 100, 1), ("NX", 200, 0), ("GT", 50, 0),
+                 ("GT", 200, 1),
                  ("LT", 300, 0), ("LT", 100, 1), ("XX", 500, 1))
         for option, seconds, expected in steps:
             self.assertEqual(self.call("EXPIRE", "k", seconds, option), expected, (option, seconds))

@@ -1,6 +1,8 @@
-"""What an integration test needs: a server of its own, connections with exact bytes, waiting for conditions.
+"""What an integration test needs: a server of its own, connections with exact bytes, waiting for
+conditions.
 
-A test file holds classes derived from `Case`; each class gets one server, flushed before every test:
+A test file holds classes derived from `Case`; each class gets one server, flushed before every
+test:
 
     class Append(Case):
         def test_append_creates_a_missing_key(self):
@@ -15,9 +17,9 @@ Which server is started comes from the environment, so that one file serves ever
     OURO_BINARY  path of the server; default build/asan/ouro-server, then build/ouro-server
     ENGINE       uring, epoll or auto: what is given to --io-engine
 
-Nothing here sleeps for a fixed time in the hope that something has happened: `wait_until` polls a condition, and
-`Conn` reads until the reply is complete. Every wait is bounded. A sanitizer's report in the log, or an exit with a
-status other than 0, fails the test that stops the server.
+Nothing here sleeps for a fixed time in the hope that something has happened: `wait_until` polls a
+condition, and `Conn` reads until the reply is complete. Every wait is bounded. A sanitizer's report
+in the log, or an exit with a status other than 0, fails the test that stops the server.
 """
 import ctypes
 import os
@@ -60,11 +62,12 @@ def wait_until(condition, timeout=10, what="the condition"):
         pause = min(pause * 2, 0.02)
 
 
-# ---------------------------------------------------------------------------------------------- replies
+# ---------------------------------------------------------------------------------------- replies
 
 
 class Error(str):
-    """An error reply; equal to its text, with the code in front: `-ERR syntax error` is 'ERR syntax error'."""
+    """An error reply; equal to its text, with the code in front: `-ERR syntax error` is 'ERR syntax
+    error'."""
 
 
 class Push(list):
@@ -177,7 +180,8 @@ def parse(data, at=0):
 
 
 class Conn:
-    """A client that shows every byte. `call` speaks in values, `raw` in bytes; `send` sends what it is given."""
+    """A client that shows every byte. `call` speaks in values, `raw` in bytes; `send` sends what it
+    is given."""
 
     def __init__(self, port=None, host="127.0.0.1", path=None, timeout=REPLY_SECONDS):
         if path is not None:
@@ -205,7 +209,8 @@ class Conn:
         self.send(encode(*words))
 
     def read_raw(self):
-        """The exact bytes of the next reply. ConnectionError when the server closes before its end."""
+        """The exact bytes of the next reply. ConnectionError when the server closes before its
+        end."""
         while True:
             try:
                 end = reply_end(self.pending)
@@ -244,7 +249,8 @@ class Conn:
             return data
 
     def is_closed(self):
-        """Whether the server has closed, within the connection's timeout; bytes before the end are dropped."""
+        """Whether the server has closed, within the connection's timeout; bytes before the end are
+        dropped."""
         try:
             self.read_to_end()
             return True
@@ -252,7 +258,8 @@ class Conn:
             return False
 
     def call(self, *words):
-        """Send one command, return its parsed reply; an error reply is returned as `Error`, not raised."""
+        """Send one command, return its parsed reply; an error reply is returned as `Error`, not
+        raised."""
         self.send_command(*words)
         return self.read()
 
@@ -266,11 +273,12 @@ class Conn:
         return [self.read() for _ in commands]
 
 
-# ----------------------------------------------------------------------------------------------- server
+# ----------------------------------------------------------------------------------------- server
 
 
 def free_port():
-    """A port that nobody listens on at this moment; another process may still take it, so callers retry."""
+    """A port that nobody listens on at this moment; another process may still take it, so callers
+    retry."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -288,15 +296,17 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent():
-    """In the child: a server never outlives the test that started it, even when the test is killed."""
+    """In the child: a server never outlives the test that started it, even when the test is
+    killed."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Server:
-    """One server process in a directory of its own. Use it in a `with` block, or call start() and stop().
+    """One server process in a directory of its own. Use it in a `with` block, or call start() and
+    stop().
 
-    `args` are directives ("--maxmemory", "10mb"); `config` is the text of a configuration file; `kind`, `binary`
-    and `engine` default to the environment's choice (see the top of this file)."""
+    `args` are directives ("--maxmemory", "10mb"); `config` is the text of a configuration file;
+    `kind`, `binary` and `engine` default to the environment's choice (see the top of this file)."""
 
     def __init__(self, *args, config=None, kind=None, binary=None, engine=None, port=None):
         self.kind = kind or os.environ.get("OURO_KIND", "ouro")
@@ -375,7 +385,8 @@ class Server:
                 answer = conn.read_raw()
         except (OSError, ValueError):
             return None
-        # Only our own process may answer: a stranger on the port means that ours is about to give up.
+        # Only our own process may answer: a stranger on the port means that ours is about to give
+        # up.
         if self.process.poll() is not None:
             return "exited"
         return "answers" if not answer.startswith(b"-LOADING") else None
@@ -390,7 +401,8 @@ class Server:
             status = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError("no end within %d s of SIGTERM:\n%s" % (STOP_SECONDS, self.log_tail()))
+            raise AssertionError("no end within %d s of SIGTERM:\n%s" % (STOP_SECONDS,
+                                                                         self.log_tail()))
         self.process = None
         self.check_log()
         if status != 0:
@@ -455,13 +467,15 @@ class Server:
         return len(os.listdir("/proc/%d/fd" % self.pid))
 
 
-# ------------------------------------------------------------------------------------------------ cases
+# ------------------------------------------------------------------------------------------ cases
 
 
 class Case(unittest.TestCase):
-    """Tests that share one server: `args` and `config` of the class start it; it is flushed before each test.
+    """Tests that share one server: `args` and `config` of the class start it; it is flushed before
+    each test.
 
-    A test that breaks the server must start its own: `with self.own_server("--maxclients", "3") as server:`."""
+    A test that breaks the server must start its own: `with self.own_server("--maxclients", "3") as
+    server:`."""
 
     args = ()
     config = None
@@ -513,7 +527,8 @@ class Case(unittest.TestCase):
 
 
 class Report(unittest.TestResult):
-    """One line per test, in the words of its name, and the totals in the form that tests/run.py reads."""
+    """One line per test, in the words of its name, and the totals in the form that tests/run.py
+    reads."""
 
     passed = 0
 

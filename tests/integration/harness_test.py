@@ -7,9 +7,12 @@ from harness import Case, Error, NeedMore, Push, Server, encode, main, parse, re
 
 
 class Replies(unittest.TestCase):
-    ALL = (b"+OK\r\n", b"-ERR no\r\n", b":-7\r\n", b"$3\r\na\r\n\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n",
-           b"*2\r\n*1\r\n:1\r\n$0\r\n\r\n", b"%1\r\n+a\r\n:1\r\n", b"~2\r\n:1\r\n:2\r\n", b"_\r\n", b"#t\r\n",
-           b",1.5\r\n", b"(123\r\n", b"=7\r\ntxt:abc\r\n", b">2\r\n+a\r\n+b\r\n", b"!5\r\nERR x\r\n",
+    ALL = (b"+OK\r\n", b"-ERR no\r\n", b":-7\r\n", b"$3\r\na\r\n\r\n", b"$-1\r\n", b"*-1\r\n",
+           b"*0\r\n",
+           b"*2\r\n*1\r\n:1\r\n$0\r\n\r\n", b"%1\r\n+a\r\n:1\r\n", b"~2\r\n:1\r\n:2\r\n", b"_\r\n",
+           b"#t\r\n",
+           b",1.5\r\n", b"(123\r\n", b"=7\r\ntxt:abc\r\n", b">2\r\n+a\r\n+b\r\n",
+           b"!5\r\nERR x\r\n",
            b"|1\r\n+a\r\n:1\r\n:2\r\n")
 
     def test_every_reply_ends_where_it_ends_and_not_before(self):
@@ -24,7 +27,8 @@ class Replies(unittest.TestCase):
         self.assertEqual(parse(b"%1\r\n+a\r\n*2\r\n:1\r\n_\r\n")[0], {"a": [1, None]})
         self.assertIsInstance(parse(b">1\r\n+a\r\n")[0], Push)
         self.assertIsInstance(parse(b"-ERR x\r\n")[0], Error)
-        self.assertEqual(encode("GET", b"\xff", 12), b"*3\r\n$3\r\nGET\r\n$1\r\n\xff\r\n$2\r\n12\r\n")
+        self.assertEqual(encode("GET", b"\xff", 12),
+                         b"*3\r\n$3\r\nGET\r\n$1\r\n\xff\r\n$2\r\n12\r\n")
 
 
 class Processes(Case):

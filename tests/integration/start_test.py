@@ -23,13 +23,15 @@ class Start(unittest.TestCase):
     def test_the_version_is_told(self):
         server = Server()
         self.addCleanup(server.remove)
-        output = subprocess.run([server.binary, "--version"], stdout=subprocess.PIPE, text=True, timeout=20, check=True)
+        output = subprocess.run([server.binary, "--version"], stdout=subprocess.PIPE, text=True,
+                                timeout=20, check=True)
         self.assertRegex(output.stdout, r"v=\d+\.\d+\.\d+")
 
     def test_the_command_line_overrides_the_file(self):
         with Server("--maxmemory", "5mb", config="maxmemory 1mb\ntimeout 77\n") as server:
             with server.connect() as conn:
-                self.assertEqual(conn.call("CONFIG", "GET", "maxmemory"), [b"maxmemory", b"5242880"])
+                self.assertEqual(conn.call("CONFIG", "GET", "maxmemory"),
+                                 [b"maxmemory", b"5242880"])
                 self.assertEqual(conn.call("CONFIG", "GET", "timeout"), [b"timeout", b"77"])
 
     def test_what_cannot_be_understood_is_refused_with_its_line(self):

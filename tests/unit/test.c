@@ -31,6 +31,7 @@ void test_fail(const char *file, int line, const char *text)
 
 int main(int argc, char **argv)
 {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* What has passed is told even if a later case crashes. */
     int count = 0;
     struct test_case *ordered = NULL;
     while (cases != NULL) {

@@ -1,5 +1,6 @@
-/* A unit test file lists cases that read as sentences: TEST(room, what_holds) { CHECK(...); }. Cases register themselves
- * before main runs; `argv[1]`, when given, selects the cases whose name contains it. */
+/* A unit test file lists cases that read as sentences: TEST(room, what_holds) { CHECK(...); }.
+ * Cases register themselves before main runs; `argv[1]`, when given, selects the cases whose name
+ * contains it. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 """make bench: every server under the same loads, side by side; tables, verdicts and plots.
 
 Options, as variables of make or of the environment:
-    ROUNDS=5            how often each load is run on each server
+    ROUNDS=5            how often each load is run on each server; other commands at most 3 times
     SCALE=1             multiplies operations and keys; 0.01 is a quick run
     SIZES=1000000,...   numbers of keys; the first gets every load, the others the pipelined ones
     ONLY="GET, pipe"    only loads whose title holds this
@@ -20,8 +20,9 @@ from speed import Case, above_floor, median, own_share, ratio, run_cases
 SIZES = "1000000,7000000,10000000"
 SIZE_MAIN = 1000000
 NOISE = 0.02  # Ratios closer to 1 than this are not told apart.
-RATIO_MOST = {("set", 16, SIZE_MAIN): 1.25, ("get", 16, SIZE_MAIN): 1.25, ("set", 1, SIZE_MAIN): 1.03,
-              ("get", 1, SIZE_MAIN): 1.03, ("set", 16, 7000000): 1.6, ("get", 16, 7000000): 1.4}
+RATIO_MOST = {("set", 16, SIZE_MAIN): 1.25, ("get", 16, SIZE_MAIN): 1.25,
+              ("set", 1, SIZE_MAIN): 1.03, ("get", 1, SIZE_MAIN): 1.03,
+              ("set", 16, 7000000): 1.6, ("get", 16, 7000000): 1.4}
 SHARE_MOST = {16: 0.25, 1: 0.06}
 ABOVE_MOST = 0.5
 RAW = os.path.join(ROOT, "build/bench/speed.json")
@@ -38,7 +39,7 @@ def main_cases(sizes):
 def other_cases(size):
     """What redis-benchmark does to other types, with its own names and value lengths."""
     def case(test, count=300000, **options):
-        return Case(test, size=size, count=count, value_len=3, **options)
+        return Case(test, size=size, count=count, value_len=3, rounds_max=3, **options)
     return [
         case("ping_mbulk"),
         case("incr"),
@@ -70,7 +71,7 @@ def speed_rows(results, cases):
         for name, found in results[case].items():
             if found:
                 rows.append([name, whole(median(found, "rps")), number(median(found, "p50"), 3),
-                             number(median(found, "p99"), 3), number(median(found, "max"), 1),
+                             number(median(found, "p99"), 3), number(median(found, "max"), 3),
                              number(median(found, "cpu_us")), number(ratio(results[case], name)),
                              "" if name == FLOOR_NAME else number(own_share(results[case], name))])
             else:
@@ -84,7 +85,8 @@ HEAD = ["", "op/s", "p50 ms", "p99 ms", "max ms", "CPU us/op", "x floor", "own s
 def speed_part(results, cases):
     lines = []
     for case in cases:
-        lines += ["**%s**" % case.title(), "", "`%s`" % " ".join(case.load_words(None, case.count)), ""]
+        command = " ".join(case.load_words(None, case.count))
+        lines += ["**%s**" % case.title(), "", "`%s`" % command, ""]
         lines += table(HEAD, speed_rows(results, [case]))
     return lines
 
@@ -105,15 +107,17 @@ def targets_part(results, mains, others):
     for case in plain:
         most = RATIO_MOST.get((case.test, case.pipeline, case.size))
         if most is not None:
-            rows.append(target_row(case.title(), ratio(results[case], OURO_URING), most, "CPU, x floor"))
+            rows.append(target_row(case.title(), ratio(results[case], OURO_URING), most,
+                                   "CPU, x floor"))
     for case in plain:
         if case.size == SIZE_MAIN:
             rows.append(target_row(case.title(), own_share(results[case], OURO_URING),
                                    SHARE_MOST[case.pipeline], "own share, x floor"))
     for case in others:
         if case.test not in ("ping_mbulk", "incr"):
-            rows.append(target_row(case.title(), above_floor(results[case], OURO_URING, redis_name()),
-                                   ABOVE_MOST, "CPU above the floor, x that of %s" % redis_name()))
+            share = above_floor(results[case], OURO_URING, redis_name())
+            rows.append(target_row(case.title(), share, ABOVE_MOST,
+                                   "CPU above the floor, x that of %s" % redis_name()))
     return table(["load", "figure of Ouro (uring)", "measured", "target", "verdict"], rows)
 
 
@@ -147,12 +151,13 @@ def plot(results, mains, others):
     small = [case for case in plain if case.size == mains[0].size]
     deep = [case for case in plain if case.pipeline == 16]
     if small:
-        bars("cpu", "CPU of the server per operation, %s keys" % short(small[0].size), "microseconds",
+        size = short(small[0].size)
+        bars("cpu", "CPU of the server per operation, %s keys" % size, "microseconds",
              [label(case) for case in small], series(small, cpu))
-        bars("floor", "The same as multiples of the floor", "x floor", [label(case) for case in small],
-             series(small, ratio),
+        bars("floor", "The same as multiples of the floor", "x floor",
+             [label(case) for case in small], series(small, ratio),
              [RATIO_MOST.get((case.test, case.pipeline, case.size)) for case in small])
-        bars("throughput", "Throughput, %s keys" % short(small[0].size), "thousand operations per second",
+        bars("throughput", "Throughput, %s keys" % size, "thousand operations per second",
              [label(case) for case in small], series(small, rate), digits=0)
     if deep:
         bars("sizes", "CPU by number of keys, pipeline 16", "x floor",
@@ -160,9 +165,9 @@ def plot(results, mains, others):
              series(deep, ratio),
              [RATIO_MOST.get((case.test, case.pipeline, case.size)) for case in deep])
     if others:
-        bars("others", "CPU of the server per operation, other commands, pipeline 16", "microseconds",
-             [case.test.upper().replace("_", "\n") for case in others], series(others, cpu), digits=1,
-             is_log=True)
+        bars("others", "CPU of the server per operation, other commands, pipeline 16",
+             "microseconds", [case.test.upper().replace("_", "\n") for case in others],
+             series(others, cpu), digits=1, is_log=True)
 
 
 def write_raw(results):
@@ -187,9 +192,10 @@ def main():
     plot(results, mains, others)
     intro = preamble("bench", versions)
     verdicts = intro + targets_part(results, mains, others)
-    replace_part("targets", verdicts)
-    replace_part("engines", intro + engines_part(results, mains + others))
-    replace_part("speed", intro + speed_part(results, mains + others))
+    engines = intro + engines_part(results, mains + others)
+    loads = intro + speed_part(results, mains + others)
+    for name, lines in (("targets", verdicts), ("engines", engines), ("speed", loads)):
+        replace_part(name, lines)
     say("")
     print("\n".join(verdicts))
 

@@ -1,8 +1,9 @@
-"""make bench-memory: bytes per item, by growth of resident memory and by the server's own count, and per
-idle connection. Every figure comes from a fresh server.
+"""make bench-memory: bytes per item, by growth of resident memory and by the server's own count,
+and per idle connection. Every figure comes from a fresh server.
 
 Options, as variables of make or of the environment:
-    SCALE=1             multiplies the number of items (1 M); the fewer, the more the server's fixed memory shows
+    SCALE=1             multiplies the number of items (1 M); with few of them the server's
+                        fixed memory shows
     CONNECTIONS=5000    idle connections
     ONLY="string"       only rows whose name holds this
     SERVERS, PEERS      as for make bench
@@ -13,8 +14,9 @@ import time
 
 from page import preamble, replace_part, table, verdict, whole
 from plots import bars
-from servers import (CHUNK, OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, chunked, contenders, encode,
-                     exit_on_signals, raise_open_files, say, scaled, set_requests)
+from servers import (CHUNK, OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, chunked,
+                     contenders, encode, exit_on_signals, raise_open_files, say, scaled,
+                     set_requests)
 
 ITEMS = 1000000
 TTL_S = 1000000
@@ -30,7 +32,7 @@ def members(command, key, *rest):
 
 
 def small_hashes(count):
-    tail = encode(*[part for field in range(4) for part in ("f%d" % field, "12345678")]).split(b"\r\n", 1)[1]
+    tail = b"".join([bulk(b"f%d" % field) + bulk("12345678") for field in range(4)])
     head = b"*10\r\n%s$16\r\n" % bulk("HSET")
     return chunked(count, lambda number: head + b"key:%012d\r\n" % number + tail)
 
@@ -45,7 +47,8 @@ CASES = [
      members("ZADD", "big", b"%d", b"member:%d")),
     ("large hash, `field:N`, 16-byte value", "large hash\nfield", 48,
      members("HSET", "big", b"field:%d", b"0123456789abcdef")),
-    ("large set member (`member:N`)", "large set\nmember", 28, members("SADD", "big", b"member:%d")),
+    ("large set member (`member:N`)", "large set\nmember", 28,
+     members("SADD", "big", b"member:%d")),
     ("small hash, 4 fields", "small hash", 112, small_hashes),
 ]
 IDLE_MOST = 1000
@@ -127,7 +130,7 @@ def measure_all(commands, only):
 
 def page_rows(rows, names):
     for name, _, most, figures in rows:
-        pairs = ["%s / %s" % (whole(figures[server][0]), whole(figures[server][1])) for server in names]
+        pairs = ["%s / %s" % tuple(map(whole, figures[server])) for server in names]
         found = [value for value in figures.get(OURO_URING, (None, None)) if value is not None]
         yield [name] + pairs + ["<= %s" % whole(most), verdict(max(found) if found else None, most)]
 
@@ -160,13 +163,14 @@ def main():
     rows = measure_all(commands, (os.environ.get("ONLY") or "").lower())
     names = list(commands)
     lines = preamble("bench-memory", versions)
-    lines += ["Bytes per item by growth of resident memory / of `used_memory`. The larger of the two of Ouro (uring)",
-              "is held against the target.", ""]
+    lines += ["Bytes per item by growth of resident memory / of `used_memory`. The larger of the",
+              "two of Ouro (uring) is held against the target.", ""]
     lines += table(["item"] + names + ["target", "verdict"], page_rows(rows, names))
     items = [row for row in rows if row[0] != IDLE]
     if items:
         shown = [name for name in names if name != OURO_EPOLL]
-        bars("memory", "Memory per item, by growth of resident memory", "bytes", [row[1] for row in items],
+        bars("memory", "Memory per item, by growth of resident memory", "bytes",
+             [row[1] for row in items],
              {name: [row[3][name][0] for row in items] for name in shown},
              [row[2] for row in items], digits=0)
         lines += ["![Memory per item](bench/memory.svg)", ""]

@@ -48,6 +48,8 @@ def whole(value):
 def verdict(value, most):
     if value is None:
         return "not measured"
+    if scale() < 1:
+        return "not judged"
     return "met" if value <= most else "**missed**"
 
 
@@ -91,11 +93,13 @@ def make_command(target):
 def preamble(target, versions):
     named = ["%s is %s" % (name, version) if version.lower() != name.lower() else name
              for name, version in versions.items() if version and name != OURO_EPOLL]
-    lines = ["Measured on %s with `%s`." % (datetime.date.today().isoformat(), make_command(target)),
-             "Machine: %s. Servers: %s." % (machine(), "; ".join(named).replace(OURO_URING, "Ouro")), ""]
+    servers = "; ".join(named).replace(OURO_URING, "Ouro")
+    today = datetime.date.today().isoformat()
+    lines = ["Measured on %s with `%s`." % (today, make_command(target)),
+             "Machine: %s. Servers: %s." % (machine(), servers), ""]
     if scale() < 1:
-        lines += ["**A quick run (SCALE=%g): it shows that measuring works; its figures and verdicts mean "
-                  "nothing.**" % scale(), ""]
+        lines += ["**A quick run: it shows that measuring works; its figures mean nothing and are not"
+                  " judged. There were %g times the keys that the titles name.**" % scale(), ""]
     return lines
 
 

@@ -1,10 +1,11 @@
-"""make bench-pause: what a second connection feels while something large happens. It sends GET all the
-time; its worst reply and its 99.9th percentile are the figures.
+"""make bench-pause: what a second connection feels while something large happens. It sends GET all
+the time; its worst reply and its 99.9th percentile are the figures.
 
-The prober is a C program (probe.c), because an interpreter's own pauses would drown what is measured. All
-else that runs here (loader, reader of replies) has low priority, so that the server and the prober do not
-wait for it. The machine itself stalls at times: each scenario runs several times, the best run is judged
-and the worst is shown, beside those of an idle server measured in the same way.
+The prober is a C program (probe.c), because an interpreter's own pauses would drown what is
+measured. All else that runs here (loader, reader of replies) has low priority, so that the server
+and the prober do not wait for it. The machine itself stalls at times: each scenario runs several
+times, the best run is judged and the worst is shown, beside those of an idle server measured in the
+same way.
 
 Options, as variables of make or of the environment:
     ROUNDS=2            how often each scenario is run on each server
@@ -20,8 +21,9 @@ import time
 from memory import members, usable
 from page import number, preamble, replace_part, table, verdict
 from plots import bars
-from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, chunked, contenders, encode,
-                     exit_on_signals, own_program, raise_open_files, rounds, say, scaled, set_requests)
+from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, chunked,
+                     contenders, encode, exit_on_signals, own_program, raise_open_files, rounds,
+                     say, scaled, set_requests)
 
 NICENESS = 15
 IDLE_S = 5
@@ -35,8 +37,8 @@ class Probe:
     """Runs beside a scenario; figures in milliseconds."""
 
     def __init__(self, server):
-        self.process = child([own_program("bench/probe"), str(server.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             text=True)
+        self.process = child([own_program("bench/probe"), str(server.port)], text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdout.readline()
 
     def figures(self):
@@ -52,7 +54,8 @@ class Probe:
 
 
 def gently(action):
-    """Runs it in a thread of low priority: the server and the prober, started by this one, keep theirs."""
+    """Runs it in a thread of low priority: the server and the prober, started by this one, keep
+    theirs."""
     failures = []
 
     def work():
@@ -118,8 +121,8 @@ def await_memory(link, most):
 
 
 def memory_back(empty, full):
-    """What counts as all memory back: a twentieth may stay, for tables that shrink later, and 4 MiB for
-    buffers that a server keeps once it has been busy."""
+    """What counts as all memory back: a twentieth may stay, for tables that shrink later, and 4 MiB
+    for buffers that a server keeps once it has been busy."""
     return empty + max((full - empty) // 20, 4 << 20)
 
 
@@ -151,10 +154,11 @@ def set_removal(command):
 
 
 def mass_expiry(server, keys):
-    """Keys whose times all lie in one second; also how long after that second their memory is back."""
+    """Keys whose times all lie in one second; also how long after it their memory is back."""
     link = Link(server.port)
     empty = server.used_memory()
-    first_ms = int(time.time() * 1000) + 3000 + keys // 150  # Far enough for the loading to be done.
+    # Far enough for the loading to be done.
+    first_ms = int(time.time() * 1000) + 3000 + keys // 150
     head = b"*5\r\n%s$16\r\n" % bulk("SET")
     tail = b"\r\n" + bulk("12345678") + bulk("PXAT")
     link.load(chunked(keys, lambda index: head + b"key:%012d" % index + tail +
@@ -243,27 +247,29 @@ def judge_back(server, name, best):
 
 
 def page_part(results):
-    lines = ["Milliseconds that a GET took. Judged is the worst GET of the best run: at most %d ms, and the memory"
+    lines = ["Milliseconds that a GET took. Judged is the worst GET of the best run: at most %d ms,"
              % PAUSE_MS_MOST,
-             "of expired keys back within %d s of the end of their second." % BACK_S_MOST, ""]
+             "and the memory of expired keys back within %d s of the end of their second."
+             % BACK_S_MOST, ""]
     for name, _, is_judged, figures in results:
         rows = []
         for server, best in figures.items():
             if best is None:
-                rows.append([server] + ["-"] * 4 + [judge(server, is_judged, best)])
-                continue
-            rows.append([server, number(best["max"]), number(best["worst"]), number(best["p999"], 3),
-                         judge_back(server, name, best), judge(server, is_judged, best)])
+                cells = ["-"] * 4
+            else:
+                cells = [number(best["max"]), number(best["worst"]), number(best["p999"], 3),
+                         judge_back(server, name, best)]
+            rows.append([server] + cells + [judge(server, is_judged, best)])
         lines += ["**While %s**" % name, ""]
-        lines += table(["", "worst, best run", "worst, worst run", "p99.9", "memory back, s", "<= %d ms" %
-                        PAUSE_MS_MOST], rows)
+        lines += table(["", "worst, best run", "worst, worst run", "p99.9", "memory back, s",
+                        "<= %d ms" % PAUSE_MS_MOST], rows)
     return lines
 
 
 def plot(results, names):
     bars("pause", "The longest reply while something large happens (best run)", "milliseconds",
          [row[1] for row in results],
-         {name: [row[3][name]["max"] if row[3][name] else None for row in results] for name in names},
+         {name: [row[3][name] and row[3][name]["max"] for row in results] for name in names},
          [PAUSE_MS_MOST if row[2] else None for row in results], is_log=True, digits=1)
 
 

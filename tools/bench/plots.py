@@ -1,5 +1,5 @@
-"""SVG plots under docs/bench/. The same figures give the same bytes: identifiers are hashed with a fixed
-salt and the file says neither when nor by what it was made."""
+"""SVG plots under docs/bench/. The same figures give the same bytes: identifiers are hashed with a
+fixed salt and the file says neither when nor by what it was made."""
 import os
 
 import matplotlib
@@ -16,6 +16,7 @@ from matplotlib import pyplot  # noqa: E402  (after the backend is chosen)
 
 FOLDER = os.path.join(ROOT, "docs/bench")
 COLORS = {FLOOR_NAME: "#8c8c8c", OURO_URING: "#0b6e4f", OURO_EPOLL: "#6cc4a1"}
+LOG_BOTTOM = 0.05  # Less than this is noise, in microseconds per operation as in milliseconds.
 OTHERS = ["#b5523b", "#3f6fb0", "#c79a2b", "#7d5ba6", "#4a4a4a"]
 
 
@@ -41,9 +42,10 @@ def mark_target(axes, middle, width, target):
 
 
 def bars(name, title, unit, groups, series, targets=None, digits=2, is_log=False):
-    """Grouped bars with their figures: series is {server: [a value or None per group]}. Targets, one per
-    group or None, are dashed lines."""
-    chart, axes = pyplot.subplots(figsize=(max(6.4, 0.45 * len(groups) * (len(series) + 1)), 4))
+    """Grouped bars with their figures: series is {server: [a value or None per group]}. Targets,
+    one per group or None, are dashed lines."""
+    wide = min(12, max(6.4, 0.45 * len(groups) * (len(series) + 1)))
+    chart, axes = pyplot.subplots(figsize=(wide, 4))
     width = 0.84 / max(1, len(series))
     shades = colors(list(series))
     for index, (server, values) in enumerate(series.items()):
@@ -52,8 +54,9 @@ def bars(name, title, unit, groups, series, targets=None, digits=2, is_log=False
         axes.bar([place for place, _ in shown], [value for _, value in shown], width * 0.94,
                  color=shades[server], label=server)
         for place, value in shown:
-            axes.annotate("%.*f" % (digits, value), (place, max(value, 0)), ha="center", va="bottom",
-                          fontsize=7, xytext=(0, 1), textcoords="offset points")
+            axes.annotate("%.*f" % (digits, value), (place, max(value, 0)), ha="center",
+                          va="bottom", fontsize=7 if wide < 12 else 5, xytext=(0, 1),
+                          textcoords="offset points")
     for group, target in enumerate(targets or []):
         if target is not None:
             mark_target(axes, group, 0.92, target)
@@ -64,6 +67,7 @@ def bars(name, title, unit, groups, series, targets=None, digits=2, is_log=False
     axes.grid(axis="x", visible=False)
     if is_log:
         axes.set_yscale("log")
+        axes.set_ylim(bottom=LOG_BOTTOM)
     axes.set_ylabel(unit)
     axes.set_title(title, loc="left", fontsize=11, pad=30)
     axes.legend(frameon=False, ncol=min(6, len(series) + 1), loc="lower left", fontsize=8,

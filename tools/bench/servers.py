@@ -1,12 +1,12 @@
-"""Servers under measurement: starting them, loading keys into them, reading their CPU time and memory.
+"""Servers under measurement: starting them, loading keys into them, reading their CPU time and
+memory.
 
-CPU time is the process's own clock (nanoseconds on a processor, all threads, also those that ended).
-The kernel knows how much of it was user mode only by sampling; /proc/PID/stat gives that split. CPU time
-is steadier than throughput on machines with shared cores, and it is the server's alone: the load
-generator's is not in it.
+CPU time is the process's own clock (nanoseconds on a processor, all threads, also those that
+ended). The kernel knows how much of it was user mode only by sampling; /proc/PID/stat gives that
+split. CPU time is steadier than throughput on machines with shared cores, and it is the server's
+alone: the load generator's is not in it.
 
-Whatever is started here dies with this program, however that ends: see `child`.
-"""
+Whatever is started here dies with this program, however that ends: see `child`."""
 import atexit
 import ctypes
 import functools
@@ -56,8 +56,8 @@ def child(words, **options):
 
 @functools.lru_cache(maxsize=None)
 def own_program(path):
-    """A copy of a program of build/ that lasts as long as this run: building in the meantime must not
-    change what is measured."""
+    """A copy of a program of build/ that lasts as long as this run: building in the meantime must
+    not change what is measured."""
     folder = tempfile.mkdtemp(prefix="bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
@@ -67,7 +67,8 @@ def own_program(path):
 
 
 def raise_open_files():
-    """Thousands of connections need as many descriptors, here and in the servers, which inherit this."""
+    """Thousands of connections need as many descriptors, here and in the servers, which inherit
+    this."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -290,8 +291,8 @@ def set_requests(count, value_len, ttl_s=0):
 
 
 def ouro_command(engine):
-    return (own_program("ouro-server") + " --port {port} --bind 127.0.0.1 --unixsocket {path} --save '' --appendonly no"
-            " --io-engine " + engine)
+    return (own_program("ouro-server") + " --port {port} --bind 127.0.0.1 --unixsocket {path}"
+            " --save '' --appendonly no --io-engine " + engine)
 
 
 REDIS_COMMAND = ("redis-server --port {port} --bind 127.0.0.1 --unixsocket {path} --save ''"
@@ -299,10 +300,12 @@ REDIS_COMMAND = ("redis-server --port {port} --bind 127.0.0.1 --unixsocket {path
 
 
 def contenders(with_floor=True):
-    """name -> command of everything that is compared. PEERS="name=command;name=command" adds more, whose
-    commands may say {port}, {path} and {dir}; SERVERS="floor;uring" keeps those whose names hold one of
-    these words."""
-    makers = {FLOOR_NAME: lambda: own_program("bench/floor") + " {port} {path}"} if with_floor else {}
+    """name -> command of everything that is compared. PEERS="name=command;name=command" adds more,
+    whose commands may say {port}, {path} and {dir}; SERVERS="floor;uring" keeps those whose names
+    hold one of these words."""
+    makers = {}
+    if with_floor:
+        makers[FLOOR_NAME] = lambda: own_program("bench/floor") + " {port} {path}"
     makers[OURO_URING] = lambda: ouro_command("uring")
     makers[OURO_EPOLL] = lambda: ouro_command("epoll")
     commands = {}

@@ -1,13 +1,12 @@
 """Throughput, latency and CPU per operation, side by side.
 
-Every round runs the same load against every server in turn, every second round in reversed order, so that
-a change of the machine's speed hits all of them. Figures are medians over rounds, and ratios to the floor
-are medians of the ratios within each round.
+Every round runs the same load against every server in turn, every second round in reversed order,
+so that a change of the machine's speed hits all of them. Figures are medians over rounds, and
+ratios to the floor are medians of the ratios within each round.
 
-Starting redis-benchmark, connecting and the end of the connections are not in the CPU figures: each run
-is preceded by one that sends a single batch per connection, and its CPU time and operations are
-subtracted.
-"""
+Starting redis-benchmark, connecting and the end of the connections are not in the CPU figures: each
+run is preceded by one that sends a single batch per connection, and its CPU time and operations are
+subtracted."""
 import csv
 import statistics
 import subprocess
@@ -21,14 +20,16 @@ SETTLE_S = 0.05  # The server sees the end of the connections after redis-benchm
 
 
 class Case:
-    """One load. `words` replaces redis-benchmark's own test of that name. `before` names tests that put
-    in place what this one takes away; `drop` is a key that is deleted first. Neither is measured."""
+    """One load. `words` replaces redis-benchmark's own test of that name. `before` names tests that
+    put in place what this one takes away; `drop` is a key that is deleted first. Neither is
+    measured."""
 
     def __init__(self, test, pipeline=16, clients=50, size=1000000, transport="tcp", count=0,
-                 value_len=VALUE_LEN, words=(), before=(), drop=""):
+                 value_len=VALUE_LEN, words=(), before=(), drop="", rounds_max=99):
         self.test, self.pipeline, self.clients = test, pipeline, clients
         self.size, self.transport, self.value_len = size, transport, value_len
         self.words, self.before, self.drop = list(words), list(before), drop
+        self.rounds_max = rounds_max
         batch = clients * pipeline
         count = count or (600000 if pipeline > 1 else 120000)
         # At least two batches per connection, so that something is left after the subtraction.
@@ -67,7 +68,8 @@ def run_load(words):
         process.wait()
     rows = list(csv.reader(out.splitlines()))
     if process.returncode != 0 or not rows or len(rows[-1]) < 8:
-        said = [line for line in err.splitlines() + out.splitlines() if not line.startswith('"test"')]
+        said = [line for line in (err + "\n" + out).splitlines()
+                if line and not line.startswith('"test"')]
         raise Failed(said[-1].strip() if said else "redis-benchmark gave no figures")
     figures = [float(field) for field in rows[-1][1:8]]
     return {"rps": figures[0], "p50": figures[3], "p99": figures[5], "max": figures[6]}
@@ -90,6 +92,8 @@ def measure(server, case):
             run_load(case.load_words(server, case.count, test))
     start = measured(server, case.load_words(server, case.start_count))
     figures = measured(server, case.load_words(server, case.count))
+    # Its clock counts milliseconds: a run shorter than one is infinitely fast.
+    figures["rps"] = min(figures["rps"], case.count * 1000.0)
     count = case.count - case.start_count
     figures["cpu_us"] = max(figures["cpu"] - start["cpu"], 1e-9) * 1e6 / count
     return figures
@@ -99,7 +103,7 @@ def run_case(case, servers, rounds):
     """{server: [figures per round]}; a server that cannot do it has no rows."""
     table = {server.name: [] for server in servers}
     able = list(servers)
-    for number in range(rounds):
+    for number in range(min(rounds, case.rounds_max)):
         for server in list(reversed(able) if number % 2 else able):
             try:
                 table[server.name].append(measure(server, case))
@@ -110,13 +114,14 @@ def run_case(case, servers, rounds):
     for name, rows in table.items():
         add_user_share(rows)
         if rows:
-            say("    %-14s %10.0f op/s  %6.2f us CPU" % (name, median(rows, "rps"), median(rows, "cpu_us")))
+            say("    %-14s %10.0f op/s  %6.2f us CPU" %
+                (name, median(rows, "rps"), median(rows, "cpu_us")))
     return table
 
 
 def add_user_share(rows):
-    """The split into user and system is sampled at the clock's ticks: all rounds together give enough
-    samples, one of them does not."""
+    """The split into user and system is sampled at the clock's ticks: all rounds together give
+    enough samples, one of them does not."""
     user, system = sum(row["user"] for row in rows), sum(row["system"] for row in rows)
     for row in rows:
         row["user_us"] = row["cpu_us"] * user / max(1, user + system)
@@ -131,8 +136,8 @@ def warm_up(fleet, size):
 
 
 def run_cases(cases, commands, rounds):
-    """Returns ({case: {server: [figures per round]}}, {server: version}). Servers stay up for all cases
-    of the same number of keys."""
+    """Returns ({case: {server: [figures per round]}}, {server: version}). Servers stay up for all
+    cases of the same number of keys."""
     results, versions = {}, {}
     for size in sorted({case.size for case in cases}):
         with Fleet(commands) as fleet:
@@ -171,5 +176,6 @@ def above_floor(table, name, other):
     rounds = list(zip(*(table.get(each, []) for each in (name, other, FLOOR_NAME))))
     if not rounds:
         return None
-    return statistics.median((row["cpu_us"] - floor["cpu_us"]) / max(base["cpu_us"] - floor["cpu_us"], 1e-9)
-                             for row, base, floor in rounds)
+    return statistics.median(
+        (row["cpu_us"] - floor["cpu_us"]) / max(base["cpu_us"] - floor["cpu_us"], 1e-9)
+        for row, base, floor in rounds)

@@ -126,6 +126,11 @@ struct value *string_try_new(struct slice key, struct slice text, bool has_expir
     if (string_is_i64(text, &number)) {
         return string_try_new_i64(key, number, has_expire);
     }
+    return string_try_new_text(key, text, has_expire);
+}
+
+struct value *string_try_new_text(struct slice key, struct slice text, bool has_expire)
+{
     if (text.len >= BLOB_LEN_MIN) {
         struct blob *blob = string_try_blob_of(text, text.len);
         struct value *value = blob == NULL ? NULL : string_try_new_blob(key, blob, has_expire);
@@ -211,6 +216,11 @@ bool string_try_set(struct place *place, struct slice text, bool has_expire)
     if (string_is_i64(text, &number)) {
         return string_try_set_i64(place, number, has_expire);
     }
+    return string_try_set_text(place, text, has_expire);
+}
+
+bool string_try_set_text(struct place *place, struct slice text, bool has_expire)
+{
     if (text.len >= BLOB_LEN_MIN) {
         return string_try_set_long(place, text, has_expire);
     }

@@ -37,6 +37,10 @@ struct blob *string_blob(const struct value *value);
  * copy). NULL: no memory. */
 struct value *string_try_new(struct slice key, struct slice text, bool has_expire)
     __attribute__((warn_unused_result));
+
+/* The same, but bytes stay bytes even when they are a canonical integer (INCRBYFLOAT's results). */
+struct value *string_try_new_text(struct slice key, struct slice text, bool has_expire)
+    __attribute__((warn_unused_result));
 struct value *string_try_new_i64(struct slice key, int64_t number, bool has_expire)
     __attribute__((warn_unused_result));
 
@@ -48,6 +52,8 @@ struct value *string_try_new_blob(struct slice key, struct blob *take_blob, bool
  * when the block's size class allows; `has_expire` adds or drops the expiry's room (a kept expiry
  * keeps its time). False: no memory, nothing changed. */
 bool string_try_set(struct place *place, struct slice text, bool has_expire)
+    __attribute__((warn_unused_result));
+bool string_try_set_text(struct place *place, struct slice text, bool has_expire)
     __attribute__((warn_unused_result));
 bool string_try_set_i64(struct place *place, int64_t number, bool has_expire)
     __attribute__((warn_unused_result));

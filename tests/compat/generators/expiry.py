@@ -1,4 +1,5 @@
-"""Times to live. Deadlines are far away or past, so that the two servers' clocks cannot disagree."""
+"""Times to live. Deadlines are far away or past, so that the two servers' clocks cannot
+disagree."""
 
 PAST = [1, 1000, 946684800]
 FAR_AT = 4102444800
@@ -35,5 +36,6 @@ COMMANDS = [
     (6, lambda w: ("PTTL", w.key())),
     (3, lambda w: ("EXPIRETIME", w.key())),
     (3, lambda w: ("PEXPIRETIME", w.key())),
-    (1, lambda w: w.one_of([("EXPIRE",), ("EXPIRE", "k1"), ("TTL",), ("PTTL", "a", "b"), ("PERSIST",)])),
+    (1, lambda w: w.one_of([("EXPIRE",), ("EXPIRE", "k1"), ("TTL",), ("PTTL", "a", "b"),
+                            ("PERSIST",)])),
 ]

@@ -16,15 +16,18 @@ def scan(w):
     if w.chance(0.5):
         words += ["MATCH", w.pattern()]
     if w.chance(0.3):
-        words += ["TYPE", w.one_of(["string", "list", "set", "zset", "hash", "stream", "STRING", "nothing"])]
+        words += ["TYPE", w.one_of(["string", "list", "set", "zset", "hash", "stream", "STRING",
+                                    "nothing"])]
     return tuple(words)
 
 
 def wrong(w):
     """Arguments that must be refused."""
     return w.one_of([
-        ("SCAN", "abc"), ("SCAN", 0, "COUNT", 0), ("SCAN", 0, "COUNT", "x"), ("SCAN", 0, "NOSUCH"), ("KEYS",),
-        ("DEL",), ("RENAME", "k1"), ("COPY", "k1"), ("OBJECT",), ("OBJECT", "NOSUCH", "k1"), ("TYPE",),
+        ("SCAN", "abc"), ("SCAN", 0, "COUNT", 0), ("SCAN", 0, "COUNT", "x"), ("SCAN", 0, "NOSUCH"),
+        ("KEYS",),
+        ("DEL",), ("RENAME", "k1"), ("COPY", "k1"), ("OBJECT",), ("OBJECT", "NOSUCH", "k1"),
+        ("TYPE",),
         ("EXISTS",), ("NOSUCH", "k1", "a"), ("MOVE", "k1"), ("DBSIZE", "x"), ("RANDOMKEY", "x"),
         ("COPY", "k1", "k2", "NOSUCH"), ("OBJECT", "ENCODING"), ("FLUSHDB", "NOSUCH")])
 

@@ -39,7 +39,8 @@ def mset(w):
 
 def setex(w):
     name = w.one_of(["SETEX", "PSETEX"])
-    return (name, w.key(), w.ttl_seconds() * 1000 if w.chance(0.8) else w.one_of([0, -1, "abc", 1 << 62]),
+    return (name, w.key(), w.ttl_seconds() * 1000 if w.chance(0.8)
+            else w.one_of([0, -1, "abc", 1 << 62]),
             w.value())
 
 
@@ -84,7 +85,9 @@ COMMANDS = [
     (2, lcs),
     (5, lambda w: ("SETBIT", w.key(), bit_offset(w), w.one_of([0, 1, 1, 2, b"x"]))),
     (5, lambda w: ("GETBIT", w.key(), bit_offset(w))),
-    (3, lambda w: ("BITCOUNT", w.key(), w.index(), w.index(), *w.one_of([(), (), ("BIT",), ("BYTE",)]))),
-    (3, lambda w: ("BITPOS", w.key(), w.one_of([0, 1, 2]), *[w.index() for _ in range(w.below(3))])),
+    (3, lambda w: ("BITCOUNT", w.key(), w.index(), w.index(),
+                   *w.one_of([(), (), ("BIT",), ("BYTE",)]))),
+    (3, lambda w: ("BITPOS", w.key(), w.one_of([0, 1, 2]), *[w.index()
+                                                             for _ in range(w.below(3))])),
     (2, lambda w: ("BITOP", w.one_of(["AND", "OR", "XOR", "NOT", "xor"]), w.key(), *w.keys(3))),
 ]

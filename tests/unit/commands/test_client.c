@@ -1,3 +1,4 @@
+/* CLIENT and its subcommands, spoken by fake clients. */
 #include "commands/commands.h"
 
 #include "tests/unit/exec/fixture.h"

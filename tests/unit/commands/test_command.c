@@ -1,3 +1,4 @@
+/* COMMAND: what it tells of rows, keys and arguments. */
 #include "commands/commands.h"
 
 #include "tests/unit/exec/fixture.h"

@@ -1,3 +1,4 @@
+/* PING, ECHO, SELECT, AUTH, HELLO, QUIT and RESET. */
 #include "commands/commands.h"
 
 #include "tests/unit/exec/fixture.h"

@@ -1,3 +1,4 @@
+/* The table: lookup, growth, shrinkage, cursors, samples and equal hashes. */
 #include "ds/table.h"
 
 #include "base/mem.h"

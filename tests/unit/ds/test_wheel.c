@@ -1,3 +1,4 @@
+/* The timer wheel: order of firing, cascades, stale references and slices. */
 #include "ds/wheel.h"
 
 #include "tests/unit/test.h"

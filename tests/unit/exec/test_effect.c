@@ -1,3 +1,4 @@
+/* Effects and events: what sinks are told, and the classes of names. */
 #include "exec/effect.h"
 #include "tests/unit/test.h"
 

@@ -1,3 +1,4 @@
+/* Where keys stand among the arguments. */
 #include "exec/exec.h"
 #include "tests/unit/test.h"
 

@@ -1,3 +1,4 @@
+/* CLIENT PAUSE as exec does it: who waits, and who goes on when. */
 #include "exec/exec.h"
 
 #include "tests/unit/exec/fixture.h"

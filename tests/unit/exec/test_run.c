@@ -1,3 +1,4 @@
+/* Running commands: refusals and their order, gates, reply modes, statistics. */
 #include "exec/exec.h"
 
 #include "tests/unit/exec/fixture.h"

@@ -1,3 +1,4 @@
+/* Sessions: ids, lists, suspension, reset, and the line of CLIENT LIST. */
 #include "exec/session.h"
 
 #include "tests/unit/exec/fixture.h"

@@ -1,3 +1,4 @@
+/* Durations and error counts. */
 #include "exec/exec.h"
 #include "tests/unit/test.h"
 

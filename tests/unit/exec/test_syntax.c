@@ -1,3 +1,4 @@
+/* The synopsis notation and the trees of arguments that it stands for. */
 #include "exec/syntax.h"
 
 #include "base/buf.h"

@@ -179,8 +179,12 @@ ON_EVERY_ENGINE(an_endless_pipeline_does_not_hold_up_others)
     for (int i = 0; i < 1000; i++) {
         buf_append_text(&greedy.out, "log g\r\n");
     }
+    size_t sent = greedy.out.len + strlen("log m\r\n");
     client_send_more(&greedy);
     client_send(&modest, "log m\r\n");
+    while (net_stats(bed->net)->bytes_in < sent) { /* Both are there before anything runs. */
+        (void)ring_turn(bed->ring, ring_mono_us(bed->ring) + WAIT_US);
+    }
     while (!has_logged(bed, 'm')) {
         (void)ring_turn(bed->ring, ring_mono_us(bed->ring) + WAIT_US);
         bool is_left = true; /* One window at a time. */

@@ -1,3 +1,4 @@
+/* Requests in every cut: multibulk, inline, large bulks, limits and errors. */
 #include "resp/parse.h"
 
 #include "tests/unit/resp/feed.h"

@@ -1,3 +1,4 @@
+/* Replies of every type in both protocols, and the chain they are kept in. */
 #include "resp/reply.h"
 
 #include <math.h>

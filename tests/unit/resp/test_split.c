@@ -1,3 +1,4 @@
+/* Splitting a line into words, with quotes and escapes. */
 #include "base/buf.h"
 #include "resp/parse.h"
 #include "tests/unit/test.h"
