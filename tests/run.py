@@ -190,7 +190,7 @@ class Runner:
     """Runs jobs in process groups of their own and keeps the totals."""
 
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.running = {}
         self.passed = self.failed = self.skipped = 0
         self.failures = []

@@ -192,6 +192,10 @@ void mem_purge(void)
 {
 }
 
+void mem_purge_in_background(void)
+{
+}
+
 const char *mem_allocator_name(void)
 {
     return "libc";
@@ -350,6 +354,12 @@ void mem_purge(void)
 {
     (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
     (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+}
+
+void mem_purge_in_background(void)
+{
+    bool is_on = true;
+    (void)mallctl("background_thread", NULL, NULL, &is_on, sizeof(is_on));
 }
 
 #define MEM_TEXT(x) #x

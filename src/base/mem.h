@@ -59,6 +59,11 @@ void mem_stats_read(struct mem_stats *stats);
 /* Returns dirty pages to the kernel. Milliseconds on a large heap. */
 void mem_purge(void);
 
+/* From now on the allocator's own thread returns dirty pages, a second after they became free, also
+ * while nothing is allocated. Without it the thread that frees does so, and an idle process keeps
+ * them. Not before a fork: threads do not survive one. */
+void mem_purge_in_background(void);
+
 const char *mem_allocator_name(void); /* "jemalloc-5.3.0" or "libc". */
 
 /* Tests: the `countdown`-th mem_try_ call from now returns NULL; 0 switches that off. */

@@ -94,6 +94,7 @@ static struct server *start(int argc, char **argv)
         fprintf(stderr, "Cannot go to the background\n");
         exit(1);
     }
+    mem_purge_in_background();
     process_raise_files(config);
     struct buf error;
     buf_init(&error);
