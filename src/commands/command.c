@@ -460,15 +460,13 @@ static bool list_fits(const struct list_filter *filter, const struct command_ent
     return false;
 }
 
-/* Writes (when `out` is not NULL) and counts the names that fit. Subcommands are only looked at
- * with a filter. */
+/* Writes (when `out` is not NULL) and counts the names that fit, those of subcommands included. */
 static size_t list_names(struct exec *exec, const struct list_filter *filter, struct reply *out)
 {
     size_t count = 0;
     for (unsigned i = 0; i < exec_command_count(exec); i++) {
         const struct command_entry *entry = exec_command_at(exec, i);
-        unsigned subcommands = filter->by == LIST_ALL ? 0 : entry->subcommand_count;
-        for (unsigned at = 0; at <= subcommands && !entry->is_removed; at++) {
+        for (unsigned at = 0; at <= entry->subcommand_count && !entry->is_removed; at++) {
             const struct command_entry *one = at == 0 ? entry : &entry->subcommands[at - 1];
             if (!list_fits(filter, one)) {
                 continue;

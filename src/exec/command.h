@@ -35,7 +35,6 @@ enum command_flag {
     CMD_NO_MANDATORY_KEYS = 1 << 19,
     CMD_TOUCHES_ARBITRARY_KEYS = 1 << 20,
     /* A write whose changes are not asserted by debug builds (it may legally change nothing). */
-    CMD_NO_EFFECT = 1 << 21,
     CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 

@@ -61,7 +61,9 @@ void reply_pool_deinit(struct reply_pool *pool)
 
 size_t reply_pool_memory(const struct reply_pool *pool)
 {
-    return (pool->used_count + pool->free_count) * REPLY_CHUNK_LEN + pool->orphaned_bytes;
+    size_t chunks = pool->used_count + pool->free_count;
+    return chunks * REPLY_CHUNK_LEN + pool->blob_count * sizeof(struct reply_part) +
+           pool->orphaned_bytes;
 }
 
 static struct reply_part *pool_take(struct reply_pool *pool)
@@ -106,6 +108,7 @@ static void part_free(struct reply *out, struct reply_part *part)
     out->memory -= part_memory(part);
     if (part->blob != NULL) {
         blob_return(part->blob);
+        out->pool->blob_count--;
         mem_free(part);
     } else {
         pool_give(out->pool, part);
@@ -405,6 +408,7 @@ void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t l
     reply_number(out, '$', (int64_t)len);
     seal(out);
     struct reply_part *part = mem_alloc(sizeof *part);
+    out->pool->blob_count++;
     *part = (struct reply_part){.blob = blob_lend(blob, &out->pool->orphaned_bytes),
                                 .data = blob->bytes + from,
                                 .len = len};

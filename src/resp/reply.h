@@ -37,6 +37,7 @@ struct reply_pool {
     uint32_t free_count;
     uint32_t free_max;
     size_t used_count;     /* Chunks in replies. */
+    size_t blob_count;     /* Parts of replies that refer to blobs. */
     size_t orphaned_bytes; /* Of blobs that only replies refer to. */
 };
 

@@ -157,7 +157,7 @@ bool config_set_percentiles(struct config *config, const struct slice *words, un
 void config_get_percentiles(const struct config *config, struct buf *out)
 {
     for (unsigned i = 0; i < config->percentile_count; i++) {
-        buf_printf(out, "%s%.17g", i == 0 ? "" : " ", config->percentiles[i]);
+        buf_printf(out, "%s%.10g", i == 0 ? "" : " ", config->percentiles[i]);
     }
 }
 

@@ -393,7 +393,7 @@ static void write_command_latency(struct server *server, const struct command_en
     buf_printf(out, "latency_percentiles_usec_%s:", entry->full_name);
     for (unsigned i = 0; i < server->config->percentile_count; i++) {
         double percent = server->config->percentiles[i];
-        buf_printf(out, "%sp%.17g=%.3f", i == 0 ? "" : ",", percent,
+        buf_printf(out, "%sp%.10g=%.3f", i == 0 ? "" : ",", percent,
                    (double)command_stats_percentile_ns(&entry->stats, percent) / 1000);
     }
     buf_append_text(out, "\r\n");

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/config_internal.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -130,7 +131,7 @@ static void announce(const struct server *server, int argc)
 /* Waits for replies that are under way, a bounded time. */
 static void finish(struct server *server)
 {
-    int64_t give_up_us = clock_mono_us() + 1000000;
+    int64_t give_up_us = clock_mono_us() + server->config->shutdown_timeout_s * 1000000;
     log_write(LOG_NOTICE, "User requested shutdown...");
     process_notify(server->config, "STOPPING=1\n");
     net_close_listeners(server->net);
@@ -145,9 +146,18 @@ static void finish(struct server *server)
     log_write(LOG_NOTICE, "Ouro is now ready to exit, bye bye...");
 }
 
+/* What shutdown-on-sigint or shutdown-on-sigterm says of the end. */
+static void note_signal(struct server *server, const struct signals_pending *pending)
+{
+    int64_t words = pending->last == SIGINT ? server->config->shutdown_on_sigint
+                                            : server->config->shutdown_on_sigterm;
+    server->shutdown.is_now = (words & CONFIG_SHUTDOWN_NOW) != 0;
+    server->shutdown.is_forced = (words & CONFIG_SHUTDOWN_FORCE) != 0;
+}
+
 int main(int argc, char **argv)
 {
-    volatile sig_atomic_t pending = 0;
+    struct signals_pending pending = {0};
     mem_thread_enter();
     if (argc == 2 && is_word(argv[1], "-v", "--version")) {
         print_version();
@@ -160,8 +170,11 @@ int main(int argc, char **argv)
     struct server *server = start(argc, argv);
     signals_install(server, &pending);
     announce(server, argc);
-    while (pending == 0 && !server->shutdown.is_requested) {
+    while (pending.count == 0 && !server->shutdown.is_requested) {
         server_turn(server, INT64_MAX);
+    }
+    if (pending.count > 0) {
+        note_signal(server, &pending);
     }
     finish(server);
     server_free(server);

@@ -6,6 +6,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,8 +53,12 @@ size_t server_overhead(const struct server *server)
 static enum gate_result memory_gate(void *context, struct call *call)
 {
     struct server *server = context;
-    enum evict_result fits =
-        keyspace_evict_step(server->keyspace, server->now.wall_ms, clock_mono_us() + TURN_EVICT_US);
+    if (keyspace_memory(server->keyspace) <= (size_t)server->config->memory_max) {
+        return GATE_PASS;
+    }
+    int64_t budget_us = keyspace_evict_budget_us(server->keyspace);
+    int64_t until_us = budget_us == INT64_MAX ? INT64_MAX : clock_mono_us() + budget_us;
+    enum evict_result fits = keyspace_evict_step(server->keyspace, server->now.wall_ms, until_us);
     if (fits == EVICT_FITS || (call->entry->flags & CMD_DENY_OOM) == 0) {
         return GATE_PASS;
     }
@@ -154,9 +159,21 @@ static void apply_observe(struct server *server)
     exec_set_latency_tracking(server->exec, config->latency_tracking);
 }
 
+/* Changes to the configured folder and keeps its absolute path, as CONFIG GET shows it. False:
+ * errno. */
+static bool enter_dir(struct config *config)
+{
+    char path[PATH_MAX];
+    if (chdir(config->dir) != 0 || getcwd(path, sizeof(path)) == NULL) {
+        return false;
+    }
+    config_replace_text(&config->dir, slice_from_text(path));
+    return true;
+}
+
 const char *server_apply(struct server *server, unsigned effects)
 {
-    if ((effects & CONFIG_TO_DIR) != 0 && chdir(server->config->dir) != 0) {
+    if ((effects & CONFIG_TO_DIR) != 0 && !enter_dir(server->config)) {
         return strerror(errno);
     }
     if ((effects & CONFIG_TO_LOG) != 0) {

@@ -1,9 +1,8 @@
 /* The composition root: owns one of everything, wires the seams, and turns the loop. Only this
  * folder knows struct server.
  *
- *     one turn:  ring_turn (reap)  ->  read the clock  ->  net_drain (execute)  ->  net_flush
- *                ->  expire, deferred work, eviction, timers: each within its budget  ->  sleep in
- * the ring until the next is due
+ *     one turn:  net_drain (execute)  ->  expiry, deferred work, timers: a slice of each
+ *                ->  net_flush  ->  ring_turn (submit, sleep, reap)  ->  read the clock
  */
 #pragma once
 
@@ -113,8 +112,14 @@ void server_register_memory(struct server *server); /* MEMORY */
  * the crash report. */
 void server_info(struct server *server, const struct slice *names, uint32_t count, struct buf *out);
 
-/* ---- signals.c and crash.c ---- */
+/* ---- signals.c ---- */
 
-/* Installs handlers for SIGTERM, SIGINT (`*pending` counts them) and for crashes, ignores SIGPIPE
- * and SIGHUP. */
-void signals_install(struct server *server, volatile sig_atomic_t *pending);
+/* Signals that ask for the end, so far. */
+struct signals_pending {
+    volatile sig_atomic_t count;
+    volatile sig_atomic_t last; /* Number of the last: SIGTERM or SIGINT. */
+};
+
+/* Installs handlers for SIGTERM and SIGINT, which `pending` counts, and for crashes; ignores
+ * SIGPIPE and SIGHUP. */
+void signals_install(struct server *server, struct signals_pending *pending);

@@ -23,15 +23,15 @@ enum { CRASH_FRAMES_MAX = 64, CRASH_ARG_LEN_MAX = 64 };
  * start. */
 static struct {
     struct server *server;
-    volatile sig_atomic_t *pending;
+    struct signals_pending *pending;
     volatile sig_atomic_t is_crashing;
 } signals;
 
 static void on_terminate(int number)
 {
-    (void)number;
-    *signals.pending = *signals.pending + 1;
-    if (*signals.pending > 1) {
+    signals.pending->last = number;
+    signals.pending->count = signals.pending->count + 1;
+    if (signals.pending->count > 1) {
         log_raw("Received a second signal: exiting at once.\n");
         _exit(1);
     }
@@ -122,7 +122,7 @@ static void on_assert(const char *expression, const char *file, int line)
     abort();
 }
 
-void signals_install(struct server *server, volatile sig_atomic_t *pending)
+void signals_install(struct server *server, struct signals_pending *pending)
 {
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
     void *frames[2];

@@ -54,8 +54,10 @@ class Expire(Case):
 class Time(Case):
     def test_keys_go_when_nobody_looks(self):
         for n in range(100):
-            self.call("SET", "k%d" % n, "v", "PX", "30")
+            self.call("SET", "k%d" % n, "v")
         self.assertEqual(self.call("DBSIZE"), 100)
+        for n in range(100):
+            self.assertEqual(self.call("PEXPIRE", "k%d" % n, "30"), 1)
         wait_until(lambda: self.call("DBSIZE") == 0, what="all keys expired")
 
     def test_an_expired_key_is_never_seen(self):
