@@ -438,7 +438,8 @@ static void set_run(struct call *call)
         return;
     }
     struct place place = call_peek_place(call, 1, 0);
-    if (strings_store(call, 1, place, 2, (struct string_ttl){.at_ms = -1})) {
+    bool is_set = place.value != NULL && string_overwrite(place.value, call->args.at[2]);
+    if (is_set || strings_store(call, 1, place, 2, (struct string_ttl){.at_ms = -1})) {
         reply_ok(call->out);
         call_changed(call, 1, "set");
     }

@@ -16,7 +16,10 @@
 
 enum string_encoding { STRING_INT, STRING_INLINE, STRING_BLOB };
 
-enum { STRING_EMBSTR_LEN_MAX = 44 }; /* Redis's limit for the name "embstr". */
+enum {
+    STRING_EMBSTR_LEN_MAX = 44, /* Redis's limit for the name "embstr". */
+    STRING_NEVER_INT_LEN = 21,  /* Texts from this length on are no integers. */
+};
 
 /* Room to print an integer in. */
 struct string_scratch {
@@ -47,6 +50,19 @@ struct value *string_try_new_i64(struct slice key, int64_t number, bool has_expi
 /* Takes one reference of the blob on success. */
 struct value *string_try_new_blob(struct slice key, struct blob *take_blob, bool has_expire)
     __attribute__((warn_unused_result));
+
+/* The commonest change, without a call: true when `value` was a string of the same length without
+ * an expiry, to which nothing but its bytes had to be written. False: nothing was done. */
+static inline bool string_overwrite(struct value *value, struct slice text)
+{
+    uint8_t plain = (uint8_t)((unsigned)VALUE_STRING | (unsigned)STRING_INLINE << 4);
+    if (value->tag != plain || value->flags != 0 || value->len != text.len ||
+        text.len < STRING_NEVER_INT_LEN) {
+        return false;
+    }
+    memcpy(value_payload(value), text.data, text.len);
+    return true;
+}
 
 /* Overwrites the string at `place` (any encoding) with `text`, which is not part of it, in place
  * when the block's size class allows; `has_expire` adds or drops the expiry's room (a kept expiry

@@ -366,3 +366,20 @@ TEST(string, running_out_of_memory_changes_nothing)
     release(&place);
     free_bytes(bytes);
 }
+
+TEST(string, only_bytes_of_the_same_length_are_overwritten_in_place)
+{
+    struct slice text = slice_from_text("a text of thirty bytes, really");
+    struct value *value = string_try_new(slice_from_text("key"), text, false);
+    struct string_scratch scratch;
+    CHECK(value != NULL);
+    CHECK(!string_overwrite(value, slice_from_text("shorter")));
+    CHECK(!string_overwrite(value, slice_from_text("a text of thirty-one bytes, eh?")));
+    CHECK(slice_equal(string_get(value, &scratch), text));
+    CHECK(string_overwrite(value, slice_from_text("another one of thirty bytes...")));
+    CHECK(slice_equal(string_get(value, &scratch),
+                      slice_from_text("another one of thirty bytes...")));
+    value->flags |= VALUE_WAS_EDITED; /* The name of its encoding would have to change. */
+    CHECK(!string_overwrite(value, text));
+    value_free_block(value);
+}
