@@ -25,6 +25,7 @@ enum {
     TURN_EXPIRE_US = 150, /* Expired keys. */
     TURN_WORK_US = 200,   /* Deferred work: frees, walks. */
     TURN_EVICT_US = 200,  /* Eviction beyond what commands do. */
+    WRITER_EVICT_US = 20, /* Eviction by each further writer of a turn. */
 };
 
 /* ---- Seams ----------------------------------------------------------------------------------- */
@@ -56,7 +57,11 @@ static enum gate_result memory_gate(void *context, struct call *call)
     if (keyspace_memory(server->keyspace) <= (size_t)server->config->memory_max) {
         return GATE_PASS;
     }
-    int64_t budget_us = keyspace_evict_budget_us(server->keyspace);
+    /* The configured effort once per turn; the turn's other writers make room for about themselves.
+     */
+    bool is_first = server->evict_turn != server->turn_count;
+    int64_t budget_us = is_first ? keyspace_evict_budget_us(server->keyspace) : WRITER_EVICT_US;
+    server->evict_turn = server->turn_count;
     int64_t until_us = budget_us == INT64_MAX ? INT64_MAX : clock_mono_us() + budget_us;
     enum evict_result fits = keyspace_evict_step(server->keyspace, server->now.wall_ms, until_us);
     if (fits == EVICT_FITS || (call->entry->flags & CMD_DENY_OOM) == 0) {

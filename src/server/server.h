@@ -69,6 +69,7 @@ struct server {
     size_t memory_peak;  /* Highest mem_used seen by cron. */
     uint64_t cron_count;
     uint64_t turn_count;
+    uint64_t evict_turn;     /* The turn in which a writer last evicted. */
     int64_t turn_longest_us; /* Longest time between two ring turns since the last reset. */
     int64_t next_cron_us;    /* Monotonic. */
     struct server_sample rates[RATE_COUNT];

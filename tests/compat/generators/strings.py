@@ -40,7 +40,7 @@ def mset(w):
 def setex(w):
     name = w.one_of(["SETEX", "PSETEX"])
     return (name, w.key(), w.ttl_seconds() * 1000 if w.chance(0.8)
-            else w.one_of([0, -1, "abc", 1 << 47]),
+            else w.one_of([0, -1, "abc", 1 << 37]),
             w.value())
 
 
