@@ -3,6 +3,7 @@
 #pragma once
 
 struct exec;
+struct type_limits;
 
 /* What HELLO tells of the server. Owned by the composition root, which changes it when roles
  * change; the texts are static or outlive exec. */
@@ -41,5 +42,7 @@ void commands_register_databases(struct exec *exec);
 /* OBJECT and its subcommands. */
 void commands_register_object(struct exec *exec);
 
-/* All of the above. `family` is borrowed for exec's life. */
-void commands_register_all(struct exec *exec, const struct connection_family *family);
+/* All of the above. `family` and `limits` are borrowed for exec's life; the composition root
+ * changes the limits with the configuration. */
+void commands_register_all(struct exec *exec, const struct connection_family *family,
+                           struct type_limits *limits);

@@ -1,8 +1,10 @@
 /* The list of families, in the order in which COMMAND tells them. */
 #include "commands/commands.h"
 
-void commands_register_all(struct exec *exec, const struct connection_family *family)
+void commands_register_all(struct exec *exec, const struct connection_family *family,
+                           struct type_limits *limits)
 {
+    (void)limits;
     commands_register_connection(exec, family);
     commands_register_client(exec);
     commands_register_command(exec);

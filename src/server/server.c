@@ -174,6 +174,9 @@ const char *server_apply(struct server *server, unsigned effects)
     if ((effects & CONFIG_TO_OBSERVE) != 0) {
         apply_observe(server);
     }
+    if ((effects & CONFIG_TO_TYPES) != 0) {
+        server->limits = server->config->types;
+    }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
         net_close_listeners(server->net);
         struct buf error;
@@ -337,7 +340,7 @@ static void register_commands(struct server *server)
 {
     server->identity = (struct connection_family){
         .version = OURO_REDIS_VERSION, .mode = "standalone", .role = "master"};
-    commands_register_all(server->exec, &server->identity);
+    commands_register_all(server->exec, &server->identity, &server->limits);
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
     server_register_config(server);
     server_register_info(server);
@@ -393,8 +396,9 @@ struct server *server_new(struct config *take_config, struct config_source *take
         server_free(server);
         return NULL;
     }
-    const char *why = server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE |
-                                               CONFIG_TO_AUTH | CONFIG_TO_OBSERVE);
+    const char *why =
+        server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
+                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES);
     if (why != NULL) {
         buf_printf(error, "Could not apply the configuration: %s", why);
         server_free(server);

@@ -20,6 +20,7 @@
 #include "net/net.h"
 #include "ring/ring.h"
 #include "server/config.h"
+#include "types/limits.h"
 
 #define OURO_VERSION "0.1.0"
 
@@ -60,6 +61,7 @@ struct server {
     struct latency *latency;
     struct monitor *monitor;
     struct connection_family identity; /* What HELLO tells of us. */
+    struct type_limits limits;         /* What commands of collections convert by. */
 
     char run_id[SERVER_RUN_ID_LEN + 1];
     char executable[1024];
@@ -76,7 +78,7 @@ struct server {
     struct shutdown_request shutdown;
     bool is_auth_set;    /* requirepass is not empty. */
     bool is_cron_paused; /* DEBUG PAUSE-CRON. */
-    int listen_error; /* Negative errno of the last failed listen. */
+    int listen_error;    /* Negative errno of the last failed listen. */
 };
 
 /* Builds everything from a loaded configuration, which the server then owns. False: `error` says
