@@ -146,6 +146,19 @@ bool value_try_reshape(struct place *place, struct value_change change)
     return true;
 }
 
+void value_shrink(struct place *place, size_t payload_len)
+{
+    struct value *value = place->value;
+    struct value_change change = {.payload_len = payload_len,
+                                  .has_expire = value_has_expire(value)};
+    DEBUG_ASSERT(payload_len <= value->len);
+    if (value_try_reshape(place, change)) {
+        return;
+    }
+    value->len = (uint16_t)payload_len; /* See value_drop_expire: this may not fail politely. */
+    value_moved(place, mem_realloc(value, value_block_len(value)));
+}
+
 void value_drop_expire(struct place *place)
 {
     struct value *value = place->value;

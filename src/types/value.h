@@ -204,6 +204,9 @@ struct value_change {
 bool value_try_reshape(struct place *place, struct value_change change)
     __attribute__((warn_unused_result));
 
+/* Cuts the payload to `payload_len` bytes, not more than it has; cannot fail. */
+void value_shrink(struct place *place, size_t payload_len);
+
 /* Drops the room for an expiry, if there is any; cannot fail. */
 void value_drop_expire(struct place *place);
 
