@@ -18,6 +18,8 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "types/set/set.h"
+#include "types/list/list.h"
 #include "types/string/string.h"
 
 enum { VALUE_KEY_LONG = 255 };
@@ -25,6 +27,8 @@ enum { VALUE_KEY_LONG = 255 };
 /* Kinds by number; NULL where a kind does not exist. */
 static const struct value_ops *const value_kinds[VALUE_KIND_COUNT] = {
     [VALUE_STRING] = &string_ops,
+    [VALUE_LIST] = &list_ops,
+    [VALUE_SET] = &set_ops,
 };
 
 /* Bytes before the key, behind the header. */
