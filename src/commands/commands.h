@@ -42,6 +42,12 @@ void commands_register_databases(struct exec *exec);
 /* OBJECT and its subcommands. */
 void commands_register_object(struct exec *exec);
 
+/* Sets: members; chance; sets against sets; SSCAN. */
+void commands_register_sets(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_random(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_algebra(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_scan(struct exec *exec);
+
 /* All of the above. `family` and `limits` are borrowed for exec's life; the composition root
  * changes the limits with the configuration. */
 void commands_register_all(struct exec *exec, const struct connection_family *family,

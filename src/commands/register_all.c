@@ -19,4 +19,8 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_keys_walk(exec);
     commands_register_databases(exec);
     commands_register_object(exec);
+    commands_register_sets(exec, limits);
+    commands_register_sets_random(exec, limits);
+    commands_register_sets_algebra(exec, limits);
+    commands_register_sets_scan(exec);
 }
