@@ -4,7 +4,6 @@
 void commands_register_all(struct exec *exec, const struct connection_family *family,
                            struct type_limits *limits)
 {
-    (void)limits;
     commands_register_connection(exec, family);
     commands_register_client(exec);
     commands_register_command(exec);
@@ -19,8 +18,18 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_keys_walk(exec);
     commands_register_databases(exec);
     commands_register_object(exec);
+    commands_register_lists(exec, limits);
+    commands_register_lists_edit(exec, limits);
+    commands_register_lists_move(exec, limits);
+    commands_register_hashes(exec, limits);
+    commands_register_hashes_numbers(exec, limits);
+    commands_register_hashes_walk(exec, limits);
     commands_register_sets(exec, limits);
     commands_register_sets_random(exec, limits);
     commands_register_sets_algebra(exec, limits);
     commands_register_sets_scan(exec);
+    commands_register_zsets(exec, limits);
+    commands_register_zsets_range(exec, limits);
+    commands_register_zsets_pop(exec, limits);
+    commands_register_zsets_combine(exec, limits);
 }

@@ -635,31 +635,6 @@ void *order_remove_at(struct order *order, size_t rank)
     return path_remove(order, &path);
 }
 
-/* --- Change in place ---------------------------------------------------------------------------
- */
-
-bool order_may_change(const struct order *order, const void *entry, const struct order_probe *probe)
-{
-    size_t rank = order_rank_of(order, entry);
-    struct order_cursor cursor;
-    void *found = order_seek(order, rank, &cursor);
-    ASSERT(found == entry);
-    struct order_cursor back = cursor;
-    const void *after = order_next(&cursor);
-    const void *before = order_previous(&back);
-    return (before == NULL || entry_is_before(order->kind, before, probe)) &&
-           (after == NULL || !entry_is_before(order->kind, after, probe));
-}
-
-void order_changed(struct order *order, size_t rank)
-{
-    struct order_cursor cursor;
-    void *entry = order_seek(order, rank, &cursor);
-    if (cursor.index[0] == 0) {
-        path_mend(&cursor, 0, entry, order->kind->hint_of(entry));
-    }
-}
-
 /* --- Destruction -------------------------------------------------------------------------------
  */
 

@@ -100,14 +100,6 @@ void order_remove(struct order *order, const void *entry);
 /* Removes and returns the entry at `rank`, which is below the count. */
 void *order_remove_at(struct order *order, size_t rank);
 
-/* Whether an entry that is there would stay between its neighbours if it stood at `probe`. May say
- * no although it would. Then it may be changed so in place and told with order_changed. */
-bool order_may_change(const struct order *order, const void *entry,
-                      const struct order_probe *probe);
-
-/* The entry at this rank changed without leaving its place: its hint is read again. */
-void order_changed(struct order *order, size_t rank);
-
 /* --- Destruction in slices ------------------------------------------------------------------- */
 
 /* Nodes that were taken from a tree, on their way to be freed. */

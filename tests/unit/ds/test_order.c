@@ -112,29 +112,6 @@ TEST(order, nodes_are_full_after_sorted_and_nearly_after_random_insertion)
     free(items);
 }
 
-TEST(order, entries_may_change_between_their_neighbours)
-{
-    uint64_t *items = items_new();
-    struct order order;
-    order_init(&order, &item_kind);
-    for (int i = 0; i < ITEMS; i++) {
-        order_append(&order, &items[i]);
-    }
-    for (size_t i = 0; i < ITEMS; i += 3) {
-        uint64_t key = items[i] + 1;
-        uint64_t far = items[i] + 5;
-        struct order_probe near_probe = {key / 4, item_before, &key};
-        struct order_probe far_probe = {far / 4, item_before, &far};
-        CHECK(order_may_change(&order, &items[i], &near_probe));
-        CHECK(i + 2 >= ITEMS || !order_may_change(&order, &items[i], &far_probe));
-        items[i] = key;
-        order_changed(&order, i);
-    }
-    order_check(&order);
-    order_deinit(&order);
-    free(items);
-}
-
 TEST(order, a_drain_frees_every_node_in_steps)
 {
     uint64_t *items = items_new();
