@@ -21,9 +21,6 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_lists(exec, limits);
     commands_register_lists_edit(exec, limits);
     commands_register_lists_move(exec, limits);
-    commands_register_hashes(exec, limits);
-    commands_register_hashes_numbers(exec, limits);
-    commands_register_hashes_walk(exec, limits);
     commands_register_sets(exec, limits);
     commands_register_sets_random(exec, limits);
     commands_register_sets_algebra(exec, limits);
@@ -32,4 +29,5 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_zsets_range(exec, limits);
     commands_register_zsets_pop(exec, limits);
     commands_register_zsets_combine(exec, limits);
+
 }

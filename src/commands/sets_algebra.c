@@ -12,7 +12,8 @@
  * (the cost of lookups is known), they build the table. Nothing else is ever held twice.
  *
  * A stored result is built apart, so it may be one of its own operands, and want of memory changes
- * nothing. */
+ * nothing. Its size is counted first, so that its table need not grow: members come in the order of
+ * their hashes, which is the worst for a table that has to split. */
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -22,7 +23,8 @@
 enum {
     BATCH = 64,
     OPERANDS_INLINE = 16,
-    BUILD_COST = 6, /* Adding a member to a table, in comparisons of a lookup. */
+    COUNT_FIRST_MIN = 1024, /* Results of smaller sets are not counted first. */
+    BUILD_COST = 6,         /* Adding a member to a table, in comparisons of a lookup. */
 };
 
 /* ---- Operands ---- */
@@ -376,15 +378,33 @@ static void sintercard_run(struct call *call)
 
 /* ---- Stored ---- */
 
+/* How many members the result has at least: of an intersection, and of a difference where that is
+ * cheap, all of them. */
+static size_t result_expect(struct call *call, enum algebra algebra, struct operands *operands)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < operands->count; i++) {
+        most = operands->at[i].count > most ? operands->at[i].count : most;
+    }
+    if (most <= COUNT_FIRST_MIN) {
+        return algebra == UNION ? most : 0;
+    }
+    struct sink counter = {.take = sink_count, .count_max = SIZE_MAX};
+    if (algebra == UNION) {
+        return most;
+    }
+    if (algebra == INTERSECTION || difference_is_cheap(operands)) {
+        operate(call, algebra, operands, &counter);
+    }
+    return counter.count;
+}
+
 /* An empty result under the destination's key. */
-static bool result_init(struct call *call, enum algebra algebra, const struct operands *operands,
+static bool result_init(struct call *call, enum algebra algebra, struct operands *operands,
                         struct sink *sink)
 {
     struct set_item number = set_item_of_i64(0);
-    size_t expected = 0;
-    for (size_t i = 0; i < operands->count && algebra == UNION; i++) {
-        expected = operands->at[i].count > expected ? operands->at[i].count : expected;
-    }
+    size_t expected = result_expect(call, algebra, operands);
     *sink = (struct sink){.take = sink_store, .rules = sets_rules(call)};
     sink->result.value = set_try_new(call->args.at[1], &number, 1, &sink->rules);
     return sink->result.value != NULL && set_try_expect(&sink->result, expected, &sink->rules);

@@ -175,7 +175,7 @@ struct set_hashed *set_hashed_try_new(uint64_t seed, size_t expected)
     set->seed = seed;
     set->kind = (struct table_kind){.hash_of = entry_hash, .context = &set->seed};
     table_init(&set->table, &set->kind);
-    table_reserve(&set->table, expected);
+    table_reserve_all(&set->table, expected);
     return set;
 }
 
