@@ -222,31 +222,17 @@ void pack_splice(char *data, size_t len, size_t at, size_t old_len, size_t new_l
 
 /* ---- Searching: what is wanted is encoded once, then bytes are compared ---- */
 
-struct pack_wanted {
-    char head[PACK_HEAD_MAX]; /* A whole integer, or the header of a text. */
-    size_t head_len;
-    struct slice text; /* What follows the header; empty for an integer. */
-};
-
-static struct pack_wanted pack_want(struct slice text)
+struct pack_wanted pack_want(struct slice text)
 {
     struct pack_wanted wanted = {.text = text};
     int64_t number;
     if (pack_is_integer(text, &number)) {
-        wanted.head_len = pack_write_i64(wanted.head, number);
+        wanted.head_len = (uint8_t)pack_write_i64(wanted.head, number);
         wanted.text.len = 0;
     } else {
-        wanted.head_len = pack_write_head(wanted.head, text.len);
+        wanted.head_len = (uint8_t)pack_write_head(wanted.head, text.len);
     }
     return wanted;
-}
-
-/* The first byte decides most comparisons; when it agrees, the rest of the header is there. */
-static inline bool pack_matches(const char *from, const struct pack_wanted *wanted)
-{
-    return from[0] == wanted->head[0] && memcmp(from, wanted->head, wanted->head_len) == 0 &&
-           (wanted->text.len == 0 ||
-            memcmp(from + wanted->head_len, wanted->text.data, wanted->text.len) == 0);
 }
 
 size_t pack_find(struct slice pack, size_t at, struct slice text, size_t stride, size_t *index)

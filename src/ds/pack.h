@@ -67,6 +67,23 @@ size_t pack_find(struct slice pack, size_t at, struct slice wanted, size_t strid
 /* Whether the item at `at` has this text. */
 bool pack_is(struct slice pack, size_t at, struct slice text);
 
+/* A text made ready for many comparisons: its encoded header and what follows it. */
+struct pack_wanted {
+    char head[PACK_HEAD_MAX]; /* A whole integer, or the header of a text. */
+    uint8_t head_len;
+    struct slice text; /* Borrowed; empty for an integer. */
+};
+struct pack_wanted pack_want(struct slice text);
+
+/* Whether the item that begins here is what is wanted. The first byte decides most comparisons;
+ * when it agrees, the rest of the header is there. */
+static inline bool pack_matches(const char *item, const struct pack_wanted *wanted)
+{
+    return item[0] == wanted->head[0] && memcmp(item, wanted->head, wanted->head_len) == 0 &&
+           (wanted->text.len == 0 ||
+            memcmp(item + wanted->head_len, wanted->text.data, wanted->text.len) == 0);
+}
+
 /* ---- Writing ---- */
 
 /* Bytes that `text`, or a number, takes as an item. */
