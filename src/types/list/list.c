@@ -164,6 +164,16 @@ static bool packed_try_admit(struct place *place, const struct list_entry *entry
 
 /* ---- Push and pop ---- */
 
+static bool chunked_try_push(struct place *place, enum list_end end, const struct list_entry *entry,
+                             const struct chunk_limits *limits)
+{
+    bool is_done = body_try_push(list_body(place->value), end, entry, limits);
+    if (!is_done && list_body(place->value)->count == 0) {
+        list_settle(place); /* It was empty, and became CHUNKED in vain. */
+    }
+    return is_done;
+}
+
 static bool list_try_push_entry(struct place *place, enum list_end end,
                                 const struct list_entry *entry, const struct type_limits *limits)
 {
@@ -177,7 +187,7 @@ static bool list_try_push_entry(struct place *place, enum list_end end,
             return true;
         }
     }
-    return body_try_push(list_body(place->value), end, entry, &chunk_limits);
+    return chunked_try_push(place, end, entry, &chunk_limits);
 }
 
 /* Drops the blob that was made for an entry which found no place. */
@@ -289,7 +299,7 @@ static bool list_try_insert_entry(struct place *place, size_t index, const struc
     }
     struct list_body *body = list_body(place->value);
     if (index == body->len) {
-        return body_try_push(body, LIST_TAIL, entry, limits);
+        return chunked_try_push(place, LIST_TAIL, entry, limits);
     }
     return body_try_insert(body, index, entry, limits);
 }

@@ -30,7 +30,7 @@
 
 #include "base/mem.h"
 
-enum { BODY_REFS_MIN = 4, PIECES_FREED_PER_STEP = 64 };
+enum { BODY_REFS_MIN = 4, DIR_SHRINK_MIN = 64, PIECES_FREED_PER_STEP = 64 };
 
 struct chunk_limits chunk_limits_of(const struct type_limits *limits)
 {
@@ -184,6 +184,25 @@ static bool dir_try_reserve(struct list_body *body)
     body->cap = cap;
     body->first = first;
     return true;
+}
+
+/* Gives back a directory that has become much too large. Without memory it stays. */
+static void dir_shrink(struct list_body *body)
+{
+    uint32_t cap = body->count * 2 + BODY_REFS_MIN;
+    if (body->cap < DIR_SHRINK_MIN || cap > body->cap / 4) {
+        return;
+    }
+    struct list_ref *refs = mem_try_alloc(cap * sizeof(*refs));
+    if (refs == NULL) {
+        return;
+    }
+    uint32_t first = (cap - body->count) / 2;
+    memcpy(refs + first, body->refs + body->first, body->count * sizeof(*refs));
+    mem_free_sized(body->refs, body->cap * sizeof(*body->refs));
+    body->refs = refs;
+    body->cap = cap;
+    body->first = first;
 }
 
 /* Puts a chunk before the `index`-th; moves the shorter side. */
@@ -585,7 +604,7 @@ void body_drop(struct list_body *body, enum list_end end, uint64_t count, struct
         struct list_ref *ref = body_ref(body, index);
         if (ref->count > count) {
             body_drop_part(body, index, end, (uint32_t)count);
-            return;
+            break;
         }
         count -= ref->count;
         body->len -= ref->count;
@@ -593,6 +612,7 @@ void body_drop(struct list_body *body, enum list_end end, uint64_t count, struct
         ref_free(ref);
         dir_remove(body, index);
     }
+    dir_shrink(body);
 }
 
 /* Removes the equal entries of one chunk by moving the others together. */

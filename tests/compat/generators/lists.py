@@ -51,9 +51,10 @@ def linsert(w):
 def sort(w):
     name = w.one_of(["SORT", "SORT", "SORT_RO"])
     words = [name, w.key()]
-    if w.chance(0.3):
+    is_by = w.chance(0.3)
+    if is_by:
         words += ["BY", w.one_of(["k*", "k1*", "nosort", "*", "k*->a", "x*y", ""])]
-    if w.chance(0.3):
+    elif w.chance(0.3):  # With BY, Redis leaves to chance which of equal elements LIMIT cuts off.
         words += ["LIMIT", w.one_of([0, 1, 5, -1, -5]), w.one_of([0, 1, 10, -1])]
     for _ in range(w.below(3) if w.chance(0.3) else 0):
         words += ["GET", w.one_of(["#", "k*", "k1", "k*->a"])]
@@ -61,7 +62,7 @@ def sort(w):
         words.append(w.letter_case(w.one_of(["ASC", "DESC"])))
     if w.chance(0.7):
         words.append(w.letter_case("ALPHA"))
-    if w.chance(0.3):
+    if w.chance(0.3) and not is_by:
         words += ["STORE", w.key()]
     if w.chance(0.02):
         words.append("LIMIT")
