@@ -73,6 +73,13 @@ void commands_register_sets_scan(struct exec *exec);
 void commands_register_sort(struct exec *exec, struct type_limits *limits);
 void commands_register_dump(struct exec *exec, struct type_limits *limits);
 
+/* Bits of strings: one, all, combinations; integers of any width. */
+void commands_register_bitmaps(struct exec *exec);
+void commands_register_bitmaps_field(struct exec *exec);
+
+/* PFADD, PFCOUNT, PFMERGE and their relatives. */
+void commands_register_hyperloglog(struct exec *exec);
+
 /* All of the above. `family` and `limits` are borrowed for exec's life; the composition root
  * changes the limits with the configuration. */
 void commands_register_all(struct exec *exec, const struct connection_family *family,

@@ -128,7 +128,11 @@ TEST(set, members_in_slots_cost_no_allocation)
     struct place place = new_set("0");
     add_numbers(&place, 0, 10000);
     size_t bytes = set_ops.memory(place.value, 0);
-    CHECK(is_form(&place, "hashtable") && bytes < 10000 * 14);
+    CHECK(bytes > 10000 * 8);
+    CHECK(is_form(&place, "hashtable"));
+#ifndef OURO_HOSTILE /* Its segments are tiny. */
+    CHECK(bytes < 10000 * 14);
+#endif
     struct place texts = new_set("member");
     for (int i = 0; i < 10000; i++) {
         char text[32];
