@@ -279,11 +279,12 @@ static bool sort_begin(struct sort *sort, const struct value *value)
     return true;
 }
 
-/* A number as strtod reads it, up to a NUL; an empty text is 0. */
+/* A number as strtod reads it, up to a NUL; an empty text is 0. What strtod says is out of range,
+ * numbers too small to be normal included, is none. */
 static bool sort_parse_score(struct slice text, double *score)
 {
     if (num_parse_double(text, score)) {
-        return true;
+        return fpclassify(*score) != FP_SUBNORMAL;
     }
     char copy[SORT_NUMBER_LEN_MAX];
     if (text.len >= sizeof(copy)) {

@@ -238,7 +238,7 @@ uint64_t body_remove_equal(struct list_body *body, enum list_end from,
 
 /* A chunk that has become much too large for what it holds shrinks; neighbours that are nearly
  * empty become one. */
-void body_tidy(struct list_body *body, uint32_t chunk);
+void body_tidy(struct list_body *body, uint32_t index);
 
 struct list_body *body_try_copy(const struct list_body *body);
 
