@@ -21,6 +21,8 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_lists(exec, limits);
     commands_register_lists_edit(exec, limits);
     commands_register_lists_move(exec, limits);
+    commands_register_sort(exec, limits);
+    commands_register_dump(exec, limits);
     commands_register_sets(exec, limits);
     commands_register_sets_random(exec, limits);
     commands_register_sets_algebra(exec, limits);
