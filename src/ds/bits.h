@@ -8,10 +8,10 @@
 
 #include "base/slice.h"
 
-/* How many bits of [from, to) are set. About 30 bytes per nanosecond where the CPU has AVX2. */
+/* How many bits of [from, to) are set. */
 size_t bits_count(const char *bytes, size_t from, size_t to);
 
-/* The first bit of [from, to) that is `wanted`, or `to`. About 8 bytes per nanosecond. */
+/* The first bit of [from, to) that is `wanted`, or `to`. Eight bytes a step. */
 size_t bits_find(const char *bytes, size_t from, size_t to, bool wanted);
 
 static inline bool bits_is_set(struct slice bytes, size_t at)

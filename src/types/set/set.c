@@ -267,11 +267,6 @@ size_t set_count(const struct value *value)
     return value->len / set_int_width(value);
 }
 
-bool set_is_intset(const struct value *value)
-{
-    return set_is_ints(value);
-}
-
 bool set_has(const struct value *value, const struct set_item *item)
 {
     if (value_encoding(value) == SET_HASHED) {

@@ -56,9 +56,6 @@ struct value *set_try_new(struct slice key, const struct set_item *first, size_t
 
 size_t set_count(const struct value *value); /* O(1); of a pack, O(members). */
 
-/* Whether integers is all that it may hold without a change of form. */
-bool set_is_intset(const struct value *value);
-
 /* Prepares for `more` members that are about to be added. False: no memory, nothing changed. */
 bool set_try_expect(struct place *place, size_t more, const struct set_rules *rules)
     __attribute__((warn_unused_result));
@@ -76,8 +73,7 @@ bool set_remove(struct place *place, const struct set_item *item);
 bool set_has(const struct value *value, const struct set_item *item);
 
 /* Keeps those of `count` items that are in the set (or that are not, when `is_in` is false), in
- * their order, and returns how many. The misses of a group are taken together: about 15 ns per item
- * in a table of any size that memory holds. */
+ * their order, and returns how many. The cache misses of a group are taken together. */
 size_t set_keep(const struct value *value, struct set_item *items, size_t count, bool is_in);
 
 /* About how many comparisons a lookup costs. */
