@@ -38,6 +38,7 @@ enum {
     SORT_DIRECT_MAX = 1000, /* Elements that are sorted at once. */
     SORT_STEP = 128,        /* Elements, or moves, between two looks at the clock. */
 #endif
+    SORT_FREE_STEP = 16,       /* Blocks that are freed in a slice. */
     SORT_LOADS_MAX = 3,        /* Attempts to copy a collection that keeps changing. */
     SORT_NUMBER_LEN_MAX = 512, /* Longer texts are no numbers that a client means. */
 };
@@ -303,7 +304,11 @@ static bool sort_parse_score(struct slice text, double *score)
 /* Adds one element with what it is compared by. */
 static void sort_load_item(struct sort *sort, struct slice element)
 {
-    struct sort_item *item = &sort->table.items[sort->table.count];
+    struct sort_item *item = sort_table_try_add(&sort->table);
+    if (item == NULL) {
+        sort->error = ERR_NO_MEMORY;
+        return;
+    }
     item->len = (uint32_t)element.len;
     item->text = sort_table_keep(&sort->table, element);
     item->by_len = SORT_ABSENT;
@@ -400,7 +405,7 @@ static bool sort_tell_step(struct sort *sort, size_t count)
     }
     size_t len = sort->last - sort->first;
     for (; count > 0 && sort->told < len; count--) {
-        sort_tell_item(sort, &sort->table.items[sort->first + sort->told]);
+        sort_tell_item(sort, sort_table_item(&sort->table, sort->first + sort->told));
         sort->told++;
         if (sort->error != NULL) {
             return true;
@@ -461,7 +466,7 @@ static void sort_job_free(struct sort_job *job)
 static bool sort_job_on_free(struct work_job *work_job)
 {
     struct sort_job *job = LIST_OWNER(work_job, struct sort_job, job);
-    if (!sort_table_free_step(&job->sort.table, SORT_STEP / 2)) {
+    if (!sort_table_free_step(&job->sort.table, SORT_FREE_STEP)) {
         return false;
     }
     sort_job_free(job);

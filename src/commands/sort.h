@@ -8,6 +8,13 @@
 
 #include "base/slice.h"
 
+/* Items of a segment: small enough that giving one back is short work for the allocator. */
+#ifdef OURO_HOSTILE
+enum { SORT_SEGMENT_LEN = 4 };
+#else
+enum { SORT_SEGMENT_LEN = 2048 };
+#endif
+
 enum { SORT_ABSENT = UINT32_MAX }; /* by_len of an element whose BY key does not exist. */
 
 struct sort_item {
@@ -30,8 +37,8 @@ struct sort_order {
 struct sort_block;
 
 struct sort_table {
-    struct sort_item *items; /* Of `cap`; owned, as what they point at. */
-    struct sort_item *spare; /* As many, where merges write to. */
+    struct sort_item **items; /* Segments, owned as what their items point at. */
+    struct sort_item **spare; /* As many, where merges write to. */
     size_t count, cap;
     struct sort_block *blocks; /* The bytes of texts, newest first. */
     struct sort_order order;
@@ -45,11 +52,20 @@ struct sort_table {
 bool sort_table_try_init(struct sort_table *table, size_t cap, const struct sort_order *order)
     __attribute__((warn_unused_result));
 
+static inline struct sort_item *sort_table_item(const struct sort_table *table, size_t index)
+{
+    return &table->items[index / SORT_SEGMENT_LEN][index % SORT_SEGMENT_LEN];
+}
+
+/* The item behind the last, below the cap; it counts once table->count is raised. NULL: no memory.
+ */
+struct sort_item *sort_table_try_add(struct sort_table *table);
+
 /* Copies bytes to where they stay until the table ends. NULL: no memory. */
 const char *sort_table_keep(struct sort_table *table, struct slice bytes);
 
 /* Does about `moves` moves of items. True: all are in order. Stable. */
 bool sort_table_step(struct sort_table *table, size_t moves);
 
-/* Frees about `blocks` blocks of 32 KiB, and at last the rest. True: all is gone. */
+/* Frees about `blocks` blocks of texts or segments of items. True: all is gone. */
 bool sort_table_free_step(struct sort_table *table, size_t blocks);

@@ -4,6 +4,9 @@
  *     width w: | run | run | run | run |  items
  *              merged into |    run    |    run    |  spare; then the two change places
  *
+ * Items stand in segments of 48 KiB: one piece of many megabytes would be given back to the kernel
+ * in one go, which takes milliseconds.
+ *
  * All state is in the table, so a step does so many moves and returns; the next goes on. Equal
  * items keep their order. Costs n log2(n / RUN_LEN) moves of 24 bytes; a comparison of texts reads
  * both. Texts live in blocks of 32 KiB, one after the other in order of arrival, so the first
@@ -27,21 +30,45 @@ struct sort_block {
     char bytes[];
 };
 
+static size_t segment_count(const struct sort_table *table)
+{
+    return (table->cap + SORT_SEGMENT_LEN - 1) / SORT_SEGMENT_LEN;
+}
+
 bool sort_table_try_init(struct sort_table *table, size_t cap, const struct sort_order *order)
 {
     *table = (struct sort_table){.cap = cap, .order = *order};
     if (cap == 0) {
         return true;
     }
-    table->items = mem_try_alloc(cap * sizeof(*table->items));
-    table->spare = mem_try_alloc(cap * sizeof(*table->spare));
+    size_t size = segment_count(table) * sizeof(*table->items);
+    table->items = mem_try_alloc(size);
+    table->spare = mem_try_alloc(size);
     if (table->items == NULL || table->spare == NULL) {
         mem_free(table->items);
         mem_free(table->spare);
         *table = (struct sort_table){.cap = 0};
         return false;
     }
+    memset(table->items, 0, size);
+    memset(table->spare, 0, size);
     return true;
+}
+
+struct sort_item *sort_table_try_add(struct sort_table *table)
+{
+    size_t segment = table->count / SORT_SEGMENT_LEN;
+    size_t size = SORT_SEGMENT_LEN * sizeof(struct sort_item);
+    if (table->items[segment] == NULL) {
+        table->items[segment] = mem_try_alloc(size);
+    }
+    if (table->spare[segment] == NULL) {
+        table->spare[segment] = mem_try_alloc(size);
+    }
+    if (table->items[segment] == NULL || table->spare[segment] == NULL) {
+        return NULL;
+    }
+    return sort_table_item(table, table->count);
 }
 
 const char *sort_table_keep(struct sort_table *table, struct slice bytes)
@@ -112,12 +139,13 @@ static int compare(const struct sort_order *order, const struct sort_item *a,
 static void sort_run_at(struct sort_table *table, size_t first, size_t end)
 {
     for (size_t i = first + 1; i < end; i++) {
-        struct sort_item item = table->items[i];
+        struct sort_item item = *sort_table_item(table, i);
         size_t at = i;
-        for (; at > first && compare(&table->order, &table->items[at - 1], &item) > 0; at--) {
-            table->items[at] = table->items[at - 1];
+        for (; at > first && compare(&table->order, sort_table_item(table, at - 1), &item) > 0;
+             at--) {
+            *sort_table_item(table, at) = *sort_table_item(table, at - 1);
         }
-        table->items[at] = item;
+        *sort_table_item(table, at) = item;
     }
 }
 
@@ -144,11 +172,14 @@ static void merge_pass_begin(struct sort_table *table, size_t width)
 /* Moves one item. */
 static void merge_move(struct sort_table *table)
 {
-    bool is_left =
-        table->right == table->right_end ||
-        (table->left < table->left_end &&
-         compare(&table->order, &table->items[table->left], &table->items[table->right]) <= 0);
-    table->spare[table->out++] = table->items[is_left ? table->left++ : table->right++];
+    bool is_left = table->right == table->right_end ||
+                   (table->left < table->left_end &&
+                    compare(&table->order, sort_table_item(table, table->left),
+                            sort_table_item(table, table->right)) <= 0);
+    size_t from = is_left ? table->left++ : table->right++;
+    table->spare[table->out / SORT_SEGMENT_LEN][table->out % SORT_SEGMENT_LEN] =
+        *sort_table_item(table, from);
+    table->out++;
     if (table->out == table->right_end && table->out < table->count) {
         merge_aim(table, table->out);
     }
@@ -174,7 +205,7 @@ bool sort_table_step(struct sort_table *table, size_t moves)
         }
         merge_move(table);
         if (table->out == table->count) {
-            struct sort_item *sorted = table->spare;
+            struct sort_item **sorted = table->spare;
             table->spare = table->items;
             table->items = sorted;
             merge_pass_begin(table, table->width * 2);
@@ -192,6 +223,14 @@ bool sort_table_free_step(struct sort_table *table, size_t blocks)
         struct sort_block *block = table->blocks;
         table->blocks = block->next;
         mem_free_sized(block, sizeof(*block) + block->cap);
+    }
+    for (size_t left = segment_count(table); left > 0; left--) {
+        if (blocks-- == 0) {
+            return false;
+        }
+        mem_free(table->items[left - 1]);
+        mem_free(table->spare[left - 1]);
+        table->cap = (left - 1) * SORT_SEGMENT_LEN;
     }
     mem_free(table->items);
     mem_free(table->spare);

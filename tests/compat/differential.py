@@ -49,8 +49,9 @@ UNORDERED_PAIRS = {"hgetall"}
 # server writes its own form of the dump format.
 KIND_ONLY = {"dump", "randomkey", "srandmember", "hrandfield", "zrandmember", "time", "client id",
              "client info", "client list", "command count", "info"}
-# Redis 7.2 packs short lists and sets; this one may be older. (Its name, ours.)
-NEWER_ENCODINGS = {(b"quicklist", b"listpack"), (b"hashtable", b"listpack")}
+# Redis 7.2 packs short lists and sets, this one may be older; and its SORT unpacks sorted sets. (Its
+# name, ours.)
+NEWER_ENCODINGS = {(b"quicklist", b"listpack"), (b"hashtable", b"listpack"), (b"skiplist", b"listpack")}
 # Fields of HELLO that name the process.
 HELLO_MASKED = {b"id", b"version"}
 
@@ -241,8 +242,10 @@ def agree(command, theirs, ours):
         return left[0] == right[0] and sorted(pairs(left[1])) == sorted(pairs(right[1]))
     if name in UNORDERED:
         return sorted(left) == sorted(right)
-    if name in ("sort", "sort_ro") and "BY" in command:  # Equal elements of a set come in any order.
-        return sorted(left, key=repr) == sorted(right, key=repr)
+    if name in ("sort", "sort_ro") and isinstance(left, list):
+        # Equal elements of a set come in any order; ALPHA compares up to a NUL byte.
+        alike = "BY" in command or [until_nul(item) for item in left] == [until_nul(item) for item in right]
+        return alike and sorted(left, key=repr) == sorted(right, key=repr)
     if name in UNORDERED_PAIRS:
         return sorted(pairs(left)) == sorted(pairs(right))
     if name == "hello":
@@ -250,6 +253,10 @@ def agree(command, theirs, ours):
     if name == "object encoding":
         return (left, right) in NEWER_ENCODINGS
     return False
+
+
+def until_nul(item):
+    return item.partition(b"\0")[0] if isinstance(item, bytes) else item
 
 
 def both_near(left, right, tolerance):
