@@ -165,7 +165,7 @@ static void step_drop(struct model *model)
     }
     bool is_head = below(model, 2) == 0;
     size_t count = below(model, 300) == 0 ? below(model, twin->count + 1)
-                                         : below(model, twin->count < 3 ? twin->count : 3) + 1;
+                                          : below(model, twin->count < 3 ? twin->count : 3) + 1;
     mem_fail_after(below(model, 5) == 0 ? 1 : 0);
     list_drop(&model->place, is_head ? LIST_HEAD : LIST_TAIL, count, &model->work);
     mem_fail_after(0);
