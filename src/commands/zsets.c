@@ -227,8 +227,7 @@ static bool zadd_apply(struct call *call, struct zadd *zadd)
     return is_done;
 }
 
-/* ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...] */
-static void zadd_run(struct call *call)
+void zsets_add(struct call *call)
 {
     struct zadd zadd = {.conditions = 0};
     if (!zadd_parse(call, &zadd) || !zadd_apply(call, &zadd)) {
@@ -241,6 +240,12 @@ static void zadd_run(struct call *call)
     } else {
         reply_double(call->out, zadd.last_score);
     }
+}
+
+/* ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...] */
+static void zadd_run(struct call *call)
+{
+    zsets_add(call);
 }
 
 /* ZINCRBY key increment member */

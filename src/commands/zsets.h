@@ -48,3 +48,6 @@ bool zsets_collect(struct call *call, struct place *place, struct slice member, 
 /* Stores a set that was built for the key at `index` over what is there and reports `event`, or,
  * when it has no members, removes what is there and reports "del". Replies with its count. */
 void zsets_store(struct call *call, uint32_t index, struct value *take_value, const char *event);
+
+/* What ZADD does with its arguments: for commands that rewrite theirs to such. */
+void zsets_add(struct call *call);
