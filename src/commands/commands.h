@@ -47,6 +47,7 @@ void commands_register_object(struct exec *exec);
 void commands_register_hashes(struct exec *exec, struct type_limits *limits);
 void commands_register_hashes_numbers(struct exec *exec, struct type_limits *limits);
 void commands_register_hashes_walk(struct exec *exec, struct type_limits *limits);
+void commands_register_hashes_expire(struct exec *exec, struct type_limits *limits);
 
 /* LPUSH, LRANGE and what works at the ends of lists; LSET, LREM and the like; LMOVE and LMPOP.
  * `limits` is borrowed. */

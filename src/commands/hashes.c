@@ -30,9 +30,8 @@ bool hashes_open(struct call *call, struct hashes_edit *edit)
 void hashes_close(struct call *call, struct hashes_edit *edit)
 {
     if (!edit->is_new) {
-        return;
-    }
-    if (hash_is_empty(edit->place.value)) {
+        db_note_parts(call->db, call_hash(call, 1), edit->place);
+    } else if (hash_is_empty(edit->place.value)) {
         value_free(edit->place.value, NULL);
     } else {
         edit->place = db_insert(call->db, call_hash(call, 1), edit->place.value);

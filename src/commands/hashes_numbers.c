@@ -9,14 +9,15 @@
 #include "commands/commands.h"
 #include "commands/hashes.h"
 
-/* Puts the result into the field. False: the error is in the reply. */
-static bool store(struct call *call, struct slice text)
+/* Puts the result into the field, whose expiry stays. False: the error is in the reply. */
+static bool store(struct call *call, struct slice text, int64_t expire_ms)
 {
     struct hashes_edit edit;
     if (!hashes_open(call, &edit)) {
         return false;
     }
-    bool is_done = hash_try_put(&edit.place, call->args.at[2], text, &edit.rules) != HASH_NO_MEMORY;
+    bool is_done = hash_try_put_until(&edit.place, call->args.at[2], text, expire_ms,
+                                      &edit.rules) != HASH_NO_MEMORY;
     hashes_close(call, &edit);
     if (!is_done) {
         reply_error(call->out, ERR_NO_MEMORY);
@@ -37,7 +38,7 @@ static bool find_field(struct call *call, struct hash_pair *pair, bool *is_wrong
 static void hincrby_run(struct call *call)
 {
     int64_t increment;
-    struct hash_pair pair;
+    struct hash_pair pair = {.expire_ms = HASH_NO_EXPIRE};
     bool is_wrong;
     if (!call_i64(call, 3, &increment, NULL)) {
         return;
@@ -55,7 +56,7 @@ static void hincrby_run(struct call *call)
         return;
     }
     char digits[PACK_DIGITS];
-    if (store(call, slice_of(digits, num_format_i64(digits, number)))) {
+    if (store(call, slice_of(digits, num_format_i64(digits, number)), pair.expire_ms)) {
         reply_integer(call->out, number);
         call_changed(call, 1, "hincrby");
     }
@@ -63,7 +64,7 @@ static void hincrby_run(struct call *call)
 
 static void add_float(struct call *call, long double increment)
 {
-    struct hash_pair pair;
+    struct hash_pair pair = {.expire_ms = HASH_NO_EXPIRE};
     bool is_wrong;
     char digits[NUM_LONG_DOUBLE_TEXT_MAX];
     long double number = 0;
@@ -81,13 +82,24 @@ static void add_float(struct call *call, long double increment)
         return;
     }
     struct slice text = slice_of(digits, num_format_long_double(digits, number));
-    if (!store(call, text)) {
+    if (!store(call, text, pair.expire_ms)) {
         return;
     }
     reply_bulk(call->out, text);
     call_changed(call, 1, "hincrbyfloat");
-    struct slice effect[] = {slice_from_text("HSET"), call->args.at[1], call->args.at[2], text};
-    call_effect(call, effect, 4);
+    if (pair.expire_ms < 0) {
+        struct slice effect[] = {slice_from_text("HSET"), call->args.at[1], call->args.at[2], text};
+        call_effect(call, effect, 4);
+    } else {
+        struct slice effect[] = {slice_from_text("HSETEX"),
+                                 call->args.at[1],
+                                 slice_from_text("KEEPTTL"),
+                                 slice_from_text("FIELDS"),
+                                 slice_from_text("1"),
+                                 call->args.at[2],
+                                 text};
+        call_effect(call, effect, 7);
+    }
 }
 
 /* HINCRBYFLOAT key field increment */

@@ -35,6 +35,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_hashes(exec, limits);
     commands_register_hashes_numbers(exec, limits);
     commands_register_hashes_walk(exec, limits);
+    commands_register_hashes_expire(exec, limits);
     commands_register_bitmaps(exec);
     commands_register_bitmaps_field(exec);
     commands_register_hyperloglog(exec);

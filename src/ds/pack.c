@@ -7,6 +7,7 @@
  *     110nnnnn  nnnnnnnn       an integer of 13 bits, -4096 to 4095, high bits first
  *     1110wwww  w bytes        an integer of w bytes (2 to 8), least significant byte first
  *     1111wwww  w bytes  text  its length in w bytes (1, 2 or 4), least significant first; then it
+ *     11111111  6 bytes  item  a stamp, least significant byte first, and the item that carries it
  *
  * So the pack of "name", "ouro", "age", "7" is 4 n a m e 4 o u r o 3 a g e 0x87: 15 bytes.
  *
@@ -39,6 +40,7 @@ enum {
     PACK_MIDDLE_MAX = 4095,
     PACK_WIDE_TAG = 0xe0, /* 1110wwww */
     PACK_TEXT_TAG = 0xf0, /* 1111wwww */
+    PACK_STAMP_TAG = 0xff,
 };
 
 /* ---- Little-endian numbers of some bytes ---- */
@@ -93,6 +95,9 @@ size_t pack_next(struct slice pack, size_t at, struct pack_item *item)
         *item = (struct pack_item){.number = number > PACK_MIDDLE_MAX ? number - 8192 : number};
         return at + 2;
     }
+    if (head == PACK_STAMP_TAG) {
+        return pack_next(pack, at + PACK_STAMP_LEN, item);
+    }
     unsigned width = head & 15;
     uint64_t word = pack_load(from + 1, width);
     if (head < PACK_TEXT_TAG) {
@@ -105,7 +110,7 @@ size_t pack_next(struct slice pack, size_t at, struct pack_item *item)
 }
 
 /* Bytes of the item that begins here. */
-static inline size_t pack_item_len(const uint8_t *from)
+static size_t pack_item_len(const uint8_t *from)
 {
     unsigned head = from[0];
     if (head <= PACK_TEXT_SHORT_MAX) {
@@ -113,6 +118,9 @@ static inline size_t pack_item_len(const uint8_t *from)
     }
     if (head < PACK_WIDE_TAG) {
         return head < PACK_MIDDLE_TAG ? 1 : 2;
+    }
+    if (head == PACK_STAMP_TAG) {
+        return PACK_STAMP_LEN + pack_item_len(from + PACK_STAMP_LEN);
     }
     unsigned width = head & 15;
     return 1 + width + (head < PACK_TEXT_TAG ? 0 : pack_load(from + 1, width));
@@ -260,6 +268,20 @@ bool pack_is(struct slice pack, size_t at, struct slice text)
     return pack_matches(pack.data + at, &wanted);
 }
 
+/* ---- Stamps ---- */
+
+int64_t pack_stamp(struct slice pack, size_t at)
+{
+    const uint8_t *from = (const uint8_t *)pack.data + at;
+    return from[0] == PACK_STAMP_TAG ? (int64_t)pack_load(from + 1, PACK_STAMP_LEN - 1) : -1;
+}
+
+void pack_write_stamp(char *to, int64_t stamp)
+{
+    to[0] = (char)PACK_STAMP_TAG;
+    pack_store(to + 1, (uint64_t)stamp, PACK_STAMP_LEN - 1);
+}
+
 /* ---- Checking ---- */
 
 /* Whether the item that begins at `at` ends within the pack. */
@@ -297,7 +319,10 @@ bool pack_check_bytes(struct slice pack, size_t *count)
 {
     *count = 0;
     for (size_t at = 0; at < pack.len;) {
-        if (!pack_item_fits(pack, at)) {
+        if ((uint8_t)pack.data[at] == PACK_STAMP_TAG) {
+            at += PACK_STAMP_LEN;
+        }
+        if (at >= pack.len || !pack_item_fits(pack, at)) {
             return false;
         }
         struct pack_item item;

@@ -23,6 +23,7 @@
 enum {
     PACK_DIGITS = NUM_I64_TEXT_MAX + 1, /* Bytes that the text of an integer may need. */
     PACK_HEAD_MAX = 9,                  /* Longest header: an integer of eight bytes. */
+    PACK_STAMP_LEN = 7,                 /* What a stamp adds to an item. */
 };
 
 #define PACK_NONE SIZE_MAX                 /* Offset of what was not found. */
@@ -97,6 +98,15 @@ size_t pack_write_i64(char *to, int64_t number);
 /* Replaces `old_len` bytes at `at` by a gap of `new_len` bytes, for the caller to write into. `len`
  * is the length before; `data` has room for len - old_len + new_len. */
 void pack_splice(char *data, size_t len, size_t at, size_t old_len, size_t new_len);
+
+/* ---- Stamps: an item may carry a number of 48 bits in front of it, which reading steps over. The
+ * text of a stamped item is not found by pack_find. ---- */
+
+/* The stamp of the item at `at`, or -1. */
+int64_t pack_stamp(struct slice pack, size_t at);
+
+/* Writes PACK_STAMP_LEN bytes; the item follows. */
+void pack_write_stamp(char *to, int64_t stamp);
 
 /* ---- Bytes from elsewhere ---- */
 

@@ -37,6 +37,17 @@ static void on_removal(void *context, struct db *db, struct slice key, const str
                         why == KEY_EXPIRED ? EVENT_EXPIRED : EVENT_EVICTED);
 }
 
+static void on_part(void *context, struct db *db, struct slice key, struct slice field,
+                    enum part_news news)
+{
+    struct server *server = context;
+    if (news == PART_EXPIRED) {
+        exec_report_part(server->exec, db, key, field);
+    } else {
+        exec_report_parts(server->exec, db, key, news == PARTS_EXPIRED ? "hexpired" : "del");
+    }
+}
+
 static size_t overhead_of(void *context)
 {
     return server_overhead(context);
@@ -366,6 +377,7 @@ static void build_core(struct server *server)
         .rng = &server->rng,
         .now = &server->now,
     });
+    keyspace_set_part_hook(server->keyspace, on_part, server);
     server->slowlog = slowlog_new(server->exec);
     server->latency = latency_new(server->exec);
     server->monitor = monitor_new(server->exec);

@@ -46,6 +46,7 @@ enum value_flag {
     VALUE_HAS_EXPIRE = 1 << 0,
     VALUE_HAS_LONG_KEY = 1 << 1,
     VALUE_WAS_EDITED = 1 << 2, /* A string changed in place: OBJECT ENCODING says "raw". */
+    VALUE_HAS_VOLATILE_PARTS = 1 << 3, /* A hash with fields that expire. */
 };
 
 enum {

@@ -1,4 +1,6 @@
 """Hashes over a socket: shapes of replies in both protocols, conversion, large ones."""
+import time
+
 from harness import Case, main
 
 WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -37,6 +39,34 @@ class Fields(Case):
             self.assertEqual(self.call("OBJECT", "ENCODING", "g"), b"hashtable")
         finally:
             self.call("CONFIG", "SET", "hash-max-listpack-entries", "512", "hash-max-listpack-value", "64")
+
+
+class Expiry(Case):
+    def wait_until(self, wanted, *words):
+        for _ in range(500):
+            if self.call(*words) == wanted:
+                return
+            time.sleep(0.01)
+        self.assertEqual(self.call(*words), wanted)
+
+    def test_fields_go_and_take_the_key_along(self):
+        for entries in (512, 0):
+            self.call("CONFIG", "SET", "hash-max-listpack-entries", entries)
+            self.call("HSET", "h", *[word for n in range(100) for word in ("f%d" % n, "v")], "stays", "v")
+            self.call("HPEXPIRE", "h", "30", "FIELDS", "100", *["f%d" % n for n in range(100)])
+            self.wait_until(1, "HLEN", "h")
+            self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"v"])
+            self.assertEqual(self.call("HPEXPIRE", "h", "30", "FIELDS", "1", "stays"), [1])
+            self.wait_until(0, "DBSIZE")
+        self.call("CONFIG", "SET", "hash-max-listpack-entries", 512)
+
+    def test_a_database_moves_with_its_expiries(self):
+        self.call("HSETEX", "h", "PX", "50", "FIELDS", "1", "f", "v")
+        self.call("SWAPDB", "0", "5")
+        self.assertEqual(self.call("DBSIZE"), 0)
+        self.call("SELECT", "5")
+        self.wait_until(0, "DBSIZE")
+        self.call("SELECT", "0")
 
 
 class Large(Case):

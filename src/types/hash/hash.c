@@ -5,6 +5,11 @@
  * payload holds. The conversion copies at most 64 KiB, and there is no way back: a hash that grew
  * once will grow again.
  *
+ * Fields that expire. Such a field's value carries its moment as a stamp of 7 bytes in the pack or
+ * entry; others carry nothing, and a hash without such fields has no trace of it. A packed hash is
+ * walked for what is due; a table keeps a heap of 8 bytes per field (hash_timeline.c). The hash
+ * tells its owner the earliest moment, and the owner calls hash_expire.
+ *
  * Random picks. A table picks by itself; a pack is walked once for the offsets of its pairs. Of
  * distinct picks, few of many are drawn until they differ (a small table of those drawn tells), and
  * many of few by walking all and taking each with the chance wanted / left, which gives every
@@ -19,7 +24,7 @@
 
 static bool is_packed(const struct value *value)
 {
-    return value_encoding(value) == HASH_PACKED;
+    return value_encoding(value) != HASH_TABLE;
 }
 
 /* ---- Reading ---- */
@@ -32,7 +37,8 @@ size_t hash_count(const struct value *value)
 
 bool hash_is_empty(const struct value *value)
 {
-    return is_packed(value) ? value->len == 0 : table_count(&hash_body(value)->table) == 0;
+    return is_packed(value) ? hash_pack(value).len == 0
+                            : table_count(&hash_body(value)->table) == 0;
 }
 
 bool hash_find(const struct value *value, struct slice field, struct hash_pair *pair)
@@ -143,7 +149,7 @@ static const char *hash_pick_entry(const struct hash_picker *picker)
         return table_random(&hash_body(picker->value)->table, picker->rng);
     }
     uint32_t offset = picker->offsets[rng_below(picker->rng, picker->count)];
-    return value_payload_const(picker->value) + offset;
+    return hash_pack(picker->value).data + offset;
 }
 
 void hash_pick(const struct hash_picker *picker, struct hash_pair *pair)
@@ -202,6 +208,63 @@ void hash_pick_distinct(const struct hash_picker *picker, size_t count, hash_vis
     }
 }
 
+/* ---- The expiry word ---- */
+
+static uint64_t hash_get_word(const struct value *value)
+{
+    uint64_t word = 0;
+    if (!is_packed(value)) {
+        return hash_body(value)->expiry_word;
+    }
+    if (hash_pack_head(value) > 0) {
+        memcpy(&word, value_payload_const(value), sizeof(word));
+    }
+    return word;
+}
+
+static void hash_set_word(struct value *value, uint64_t word)
+{
+    if (is_packed(value)) {
+        memcpy(value_payload(value), &word, sizeof(word));
+    } else {
+        hash_body(value)->expiry_word = word;
+    }
+}
+
+int64_t hash_next_expiry_ms(const struct value *value)
+{
+    return (int64_t)(hash_get_word(value) & (uint64_t)VALUE_EXPIRE_MS_MAX);
+}
+
+uint16_t hash_wheel_place(const struct value *value)
+{
+    return (uint16_t)(hash_get_word(value) >> 48);
+}
+
+void hash_set_wheel_place(struct value *value, uint16_t wheel_place)
+{
+    hash_set_word(value, hash_expiry_word(hash_next_expiry_ms(value), wheel_place));
+}
+
+bool hash_expire(struct place *place, int64_t now_ms, size_t max, hash_expire_fn on_field,
+                 void *context)
+{
+    if (is_packed(place->value)) {
+        return hash_pack_expire(place, now_ms, max, on_field, context);
+    }
+    struct hash_body *body = hash_body(place->value);
+    bool is_done = hash_body_expire(body, now_ms, max, on_field, context);
+    if (is_done) {
+        int64_t next_ms = hash_timeline_next_ms(&body->timeline);
+        if (next_ms < 0) {
+            place->value->flags &= (uint8_t)~VALUE_HAS_VOLATILE_PARTS;
+        } else {
+            hash_set_word(place->value, hash_expiry_word(next_ms, hash_wheel_place(place->value)));
+        }
+    }
+    return is_done;
+}
+
 /* ---- Changing ---- */
 
 struct value *hash_try_new(struct slice key, bool has_expire)
@@ -211,7 +274,7 @@ struct value *hash_try_new(struct slice key, bool has_expire)
 }
 
 /* The pairs of a pack as a table; NULL: no memory. */
-static struct hash_body *hash_try_unpack(const struct value *value, uint64_t seed)
+static struct hash_body *hash_try_unpack(const struct value *value, uint64_t seed, int64_t now_ms)
 {
     struct hash_body *body = hash_body_new(seed);
     table_reserve(&body->table, hash_count(value));
@@ -220,8 +283,8 @@ static struct hash_body *hash_try_unpack(const struct value *value, uint64_t see
     while (hash_walk_next(&walk, &pair)) {
         char field[PACK_DIGITS];
         char text[PACK_DIGITS];
-        if (hash_body_try_put(body, pack_text(&pair.field, field), pack_text(&pair.text, text)) ==
-            HASH_NO_MEMORY) {
+        if (hash_body_try_put(body, pack_text(&pair.field, field), pack_text(&pair.text, text),
+                              pair.expire_ms, now_ms) == HASH_NO_MEMORY) {
             hash_body_free(body, NULL);
             return NULL;
         }
@@ -229,9 +292,10 @@ static struct hash_body *hash_try_unpack(const struct value *value, uint64_t see
     return body;
 }
 
-static bool hash_try_convert(struct place *place, uint64_t seed)
+static bool hash_try_convert(struct place *place, const struct hash_rules *rules)
 {
-    struct hash_body *body = hash_try_unpack(place->value, seed);
+    struct hash_body *body = hash_try_unpack(place->value, rules->seed, rules->now_ms);
+    uint64_t expiry_word = hash_get_word(place->value);
     if (body == NULL) {
         return false;
     }
@@ -243,6 +307,7 @@ static bool hash_try_convert(struct place *place, uint64_t seed)
         hash_body_free(body, NULL);
         return false;
     }
+    body->expiry_word = expiry_word;
     value_set_tag(place->value, VALUE_HASH, HASH_TABLE);
     value_set_word(place->value, (uint64_t)(uintptr_t)body);
     return true;
@@ -252,26 +317,81 @@ static bool hash_try_convert(struct place *place, uint64_t seed)
 static bool hash_pair_fits(const struct value *value, struct slice field, struct slice text,
                            const struct type_limits *limits)
 {
+    size_t more = pack_size(field) + pack_size(text) + PACK_STAMP_LEN + sizeof(uint64_t);
     return field.len <= limits->hash_value && text.len <= limits->hash_value &&
-           value->len + pack_size(field) + pack_size(text) <= VALUE_INLINE_MAX;
+           value->len + more <= VALUE_INLINE_MAX;
+}
+
+/* Makes a packed hash a table when the pair is too much for it; the pair's offset goes to `at`. */
+static bool hash_try_make_room(struct place *place, struct slice field, struct slice text,
+                               const struct hash_rules *rules, size_t *at)
+{
+    size_t index;
+    *at = pack_find(hash_pack(place->value), 0, field, HASH_STRIDE, &index);
+    bool is_full = *at == PACK_NONE && index >= rules->limits->hash_entries;
+    return (!is_full && hash_pair_fits(place->value, field, text, rules->limits)) ||
+           hash_try_convert(place, rules);
+}
+
+/* The hash will have a field that expires then. */
+static bool hash_try_note_expiry(struct place *place, int64_t expire_ms)
+{
+    struct value *value = place->value;
+    if (!hash_is_volatile(value)) {
+        if (is_packed(value) && !hash_pack_try_make_volatile(place)) {
+            return false;
+        }
+        place->value->flags |= VALUE_HAS_VOLATILE_PARTS;
+        hash_set_word(place->value, hash_expiry_word(VALUE_EXPIRE_MS_MAX, VALUE_WHEEL_NONE));
+    }
+    if (expire_ms < hash_next_expiry_ms(place->value)) {
+        uint16_t wheel_place = hash_wheel_place(place->value);
+        hash_set_word(place->value, hash_expiry_word(expire_ms, wheel_place));
+    }
+    return true;
+}
+
+enum hash_put_result hash_try_put_until(struct place *place, struct slice field, struct slice text,
+                                        int64_t expire_ms, const struct hash_rules *rules)
+{
+    size_t at = PACK_NONE;
+    if (is_packed(place->value) && !hash_try_make_room(place, field, text, rules, &at)) {
+        return HASH_NO_MEMORY;
+    }
+    if (expire_ms >= 0 && !hash_try_note_expiry(place, expire_ms)) {
+        return HASH_NO_MEMORY;
+    }
+    if (!is_packed(place->value)) {
+        return hash_body_try_put(hash_body(place->value), field, text, expire_ms, rules->now_ms);
+    }
+    bool is_done = hash_pack_try_put(place, at, field, text, expire_ms);
+    return !is_done ? HASH_NO_MEMORY : at == PACK_NONE ? HASH_ADDED : HASH_REPLACED;
 }
 
 enum hash_put_result hash_try_put(struct place *place, struct slice field, struct slice text,
                                   const struct hash_rules *rules)
 {
-    if (is_packed(place->value)) {
-        size_t index;
-        size_t at = pack_find(hash_pack(place->value), 0, field, HASH_STRIDE, &index);
-        bool is_full = at == PACK_NONE && index >= rules->limits->hash_entries;
-        if (!is_full && hash_pair_fits(place->value, field, text, rules->limits)) {
-            bool is_done = hash_pack_try_put(place, at, field, text);
-            return !is_done ? HASH_NO_MEMORY : at == PACK_NONE ? HASH_ADDED : HASH_REPLACED;
-        }
-        if (!hash_try_convert(place, rules->seed)) {
-            return HASH_NO_MEMORY;
-        }
+    return hash_try_put_until(place, field, text, HASH_NO_EXPIRE, rules);
+}
+
+/* The value is put again, from a copy of its text. */
+bool hash_try_set_expire(struct place *place, struct slice field, int64_t expire_ms,
+                         const struct hash_rules *rules)
+{
+    struct hash_pair pair;
+    bool is_there = hash_find(place->value, field, &pair);
+    ASSERT(is_there);
+    char digits[PACK_DIGITS];
+    struct slice text = pack_text(&pair.text, digits);
+    char *copy = mem_try_alloc(text.len);
+    if (copy == NULL) {
+        return false;
     }
-    return hash_body_try_put(hash_body(place->value), field, text);
+    memcpy(copy, text.data, text.len);
+    bool is_done = hash_try_put_until(place, field, slice_of(copy, text.len), expire_ms, rules) !=
+                   HASH_NO_MEMORY;
+    mem_free(copy);
+    return is_done;
 }
 
 bool hash_remove(struct place *place, struct slice field)
@@ -314,7 +434,8 @@ static struct value *hash_copy(const struct value *value, struct slice key, bool
 
 static const char *hash_encoding_name(const struct value *value)
 {
-    return is_packed(value) ? "listpack" : "hashtable";
+    bool is_plain = value_encoding(value) == HASH_PACKED;
+    return is_plain ? "listpack" : is_packed(value) ? "listpackex" : "hashtable";
 }
 
 static size_t hash_memory(const struct value *value, size_t samples)
@@ -343,9 +464,21 @@ static void hash_check_packed(const struct value *value)
     }
 }
 
+/* No field expires before the word says so. */
+static void hash_check_expiry(const struct value *value)
+{
+    struct hash_walk walk = hash_walk(value);
+    struct hash_pair pair;
+    while (hash_walk_next(&walk, &pair)) {
+        ASSERT(pair.expire_ms < 0 ||
+               (hash_is_volatile(value) && pair.expire_ms >= hash_next_expiry_ms(value)));
+    }
+}
+
 static void hash_check(const struct value *value)
 {
     ASSERT(value_kind(value) == VALUE_HASH);
+    hash_check_expiry(value);
     if (is_packed(value)) {
         hash_check_packed(value);
         return;

@@ -2,6 +2,7 @@
  *
  *     encoding   payload                                  OBJECT ENCODING
  *     PACKED     field, value, field, value, ...          listpack
+ *     VOLATILE   the same, behind the earliest expiry     listpackex
  *     TABLE      pointer to a table of entries            hashtable
  *
  * A hash is packed until a limit is passed (types/limits.h), and stays a table from then on.
@@ -22,13 +23,16 @@
 /* What changes need to know. */
 struct hash_rules {
     const struct type_limits *limits;
-    uint64_t seed; /* For the hash function of a table that begins now. */
+    uint64_t seed;  /* For the hash function of a table that begins now. */
+    int64_t now_ms; /* Unix ms, for what expires; 0 works, slower. */
 };
 
 /* A field and its value, borrowed until the hash changes; pack_text gives the text of either. */
 struct hash_pair {
     struct pack_item field, text;
+    int64_t expire_ms; /* Unix ms; HASH_NO_EXPIRE: it stays. */
 };
+enum { HASH_NO_EXPIRE = -1 };
 
 /* ---- Reading ---- */
 
@@ -89,7 +93,37 @@ enum hash_put_result hash_try_put(struct place *place, struct slice field, struc
                                   const struct hash_rules *rules)
     __attribute__((warn_unused_result));
 
+/* The same with an expiry (unix ms below 2^48, or HASH_NO_EXPIRE). The field then stays until
+ * hash_expire is called with a later time: whoever stores the hash sees to that. */
+enum hash_put_result hash_try_put_until(struct place *place, struct slice field, struct slice text,
+                                        int64_t expire_ms, const struct hash_rules *rules)
+    __attribute__((warn_unused_result));
+
+/* Gives a field that is there another expiry. False: no memory. */
+bool hash_try_set_expire(struct place *place, struct slice field, int64_t expire_ms,
+                         const struct hash_rules *rules) __attribute__((warn_unused_result));
+
 /* Removes a field; false: there was none. The hash may be empty then. Cannot fail. */
 bool hash_remove(struct place *place, struct slice field);
+
+/* ---- Expiry of fields; for hashes with VALUE_HAS_VOLATILE_PARTS ---- */
+
+static inline bool hash_is_volatile(const struct value *value)
+{
+    return (value->flags & VALUE_HAS_VOLATILE_PARTS) != 0;
+}
+
+/* A moment before which no field expires (unix ms), and the place in the owner's timer wheel: both
+ * in one word that the hash keeps for its owner. */
+int64_t hash_next_expiry_ms(const struct value *value);
+uint16_t hash_wheel_place(const struct value *value);
+void hash_set_wheel_place(struct value *value, uint16_t wheel_place);
+
+/* Removes at most `max` fields whose last millisecond has passed; `on_field` is called before each
+ * goes. True: no such field is left, and hash_next_expiry_ms is later than `now_ms` or the hash is
+ * volatile no more. The hash may be empty then. */
+typedef void (*hash_expire_fn)(void *context, struct slice field);
+bool hash_expire(struct place *place, int64_t now_ms, size_t max, hash_expire_fn on_field,
+                 void *context);
 
 extern const struct value_ops hash_ops;

@@ -1,3 +1,4 @@
+/* The hash commands: replies, effects and events, shapes in both protocols, failures. */
 #include "tests/unit/commands/family.h"
 
 #include "base/mem.h"

@@ -1,3 +1,4 @@
+/* Packs: sizes of every form, searches, splices, and bytes that are none. */
 #include "ds/pack.h"
 
 #include "base/rng.h"
