@@ -31,6 +31,8 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_zsets_range(exec, limits);
     commands_register_zsets_pop(exec, limits);
     commands_register_zsets_combine(exec, limits);
+    commands_register_geo(exec, limits);
+    commands_register_geo_search(exec, limits);
 
     commands_register_hashes(exec, limits);
     commands_register_hashes_numbers(exec, limits);
