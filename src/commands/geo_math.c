@@ -152,16 +152,17 @@ uint64_t geo_encode(struct geo_point point)
     return cell_of(&map_area, point, GEO_STEP_MAX).bits;
 }
 
-/* A score as bits, defined also for those that no place has. */
+/* A score as bits, defined also for those that no place has, as x86-64 converts them. */
 static uint64_t score_bits(double score)
 {
-    if (score >= 0 && score < 18446744073709551616.0) {
+    static const double bound = 9223372036854775808.0; /* 2^63 */
+    if (score >= 2 * bound) {
+        return 0;
+    }
+    if (score >= 0) {
         return (uint64_t)score;
     }
-    if (score < 0 && score > -9223372036854775808.0) {
-        return (uint64_t)(int64_t)score;
-    }
-    return UINT64_C(1) << 63;
+    return score > -bound ? (uint64_t)(int64_t)score : UINT64_C(1) << 63;
 }
 
 static double clamp(double value, double bound)
