@@ -50,7 +50,7 @@ AR := gcc-ar
 endif
 
 LIBC_MALLOC := $(findstring OURO_LIBC_MALLOC,$(CFLAGS_$(FLAVOR)))
-PACKAGES := $(if $(LIBC_MALLOC),,jemalloc) libxxhash liburing
+PACKAGES := $(if $(LIBC_MALLOC),,jemalloc) libxxhash liburing liblzf
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
 

@@ -19,6 +19,7 @@ build libc6-dev        file:/usr/include/stdio.h
 build libjemalloc-dev  pkgconfig:jemalloc
 build libxxhash-dev    pkgconfig:libxxhash
 build liburing-dev     pkgconfig:liburing
+build liblzf-dev       pkgconfig:liblzf
 test  python3          file:/usr/bin/python3
 test  python3-redis    python:redis
 test  redis-server     file:/usr/bin/redis-server

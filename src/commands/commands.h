@@ -3,6 +3,7 @@
 #pragma once
 
 struct exec;
+struct type_limits;
 
 /* What HELLO tells of the server. Owned by the composition root, which changes it when roles
  * change; the texts are static or outlive exec. */
@@ -41,5 +42,46 @@ void commands_register_databases(struct exec *exec);
 /* OBJECT and its subcommands. */
 void commands_register_object(struct exec *exec);
 
-/* All of the above. `family` is borrowed for exec's life. */
-void commands_register_all(struct exec *exec, const struct connection_family *family);
+/* HSET, HGET and what deals with whole fields; HINCRBY and its kind; HSCAN and HRANDFIELD. `limits`
+ * is borrowed. */
+void commands_register_hashes(struct exec *exec, struct type_limits *limits);
+void commands_register_hashes_numbers(struct exec *exec, struct type_limits *limits);
+void commands_register_hashes_walk(struct exec *exec, struct type_limits *limits);
+void commands_register_hashes_expire(struct exec *exec, struct type_limits *limits);
+
+/* LPUSH, LRANGE and what works at the ends of lists; LSET, LREM and the like; LMOVE and LMPOP.
+ * `limits` is borrowed. */
+void commands_register_lists(struct exec *exec, struct type_limits *limits);
+void commands_register_lists_edit(struct exec *exec, struct type_limits *limits);
+void commands_register_lists_move(struct exec *exec, struct type_limits *limits);
+
+/* Sorted sets: members and scores; ranges; popping, drawing and scanning; unions and the like. Then
+ * places on the globe, which are sorted sets, and searches among them. */
+void commands_register_zsets(struct exec *exec, struct type_limits *limits);
+void commands_register_zsets_range(struct exec *exec, struct type_limits *limits);
+void commands_register_zsets_pop(struct exec *exec, struct type_limits *limits);
+void commands_register_zsets_combine(struct exec *exec, struct type_limits *limits);
+void commands_register_geo(struct exec *exec, struct type_limits *limits);
+void commands_register_geo_search(struct exec *exec, struct type_limits *limits);
+
+/* Sets: members; chance; sets against sets; SSCAN. */
+void commands_register_sets(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_random(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_algebra(struct exec *exec, struct type_limits *limits);
+void commands_register_sets_scan(struct exec *exec);
+
+/* SORT and SORT_RO; DUMP and RESTORE. `limits` is borrowed. */
+void commands_register_sort(struct exec *exec, struct type_limits *limits);
+void commands_register_dump(struct exec *exec, struct type_limits *limits);
+
+/* Bits of strings: one, all, combinations; integers of any width. */
+void commands_register_bitmaps(struct exec *exec);
+void commands_register_bitmaps_field(struct exec *exec);
+
+/* PFADD, PFCOUNT, PFMERGE and their relatives. */
+void commands_register_hyperloglog(struct exec *exec);
+
+/* All of the above. `family` and `limits` are borrowed for exec's life; the composition root
+ * changes the limits with the configuration. */
+void commands_register_all(struct exec *exec, const struct connection_family *family,
+                           struct type_limits *limits);

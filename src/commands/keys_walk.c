@@ -24,6 +24,7 @@
 #include "base/work.h"
 #include "commands/commands.h"
 #include "commands/later.h"
+#include "commands/scan.h"
 
 enum {
 #ifdef OURO_HOSTILE
@@ -33,7 +34,6 @@ enum {
     WALK_DIRECT_MAX = 1000, /* Keys that are visited at once. */
     WALK_STEP = 64,         /* Keys between two looks at the clock. */
 #endif
-    SCAN_COUNT = 10, /* Without COUNT. */
 };
 
 /* A walk: its plan, and how far it got. */
@@ -182,26 +182,6 @@ static void keys_run(struct call *call)
     walk_run(call, &walk);
 }
 
-/* A cursor as Redis reads it, with strtoul: a sign is legal, and so is nothing at all. */
-static bool scan_cursor(struct slice text, uint64_t *out)
-{
-    uint64_t cursor = 0;
-    size_t at = text.len > 0 && (text.data[0] == '-' || text.data[0] == '+') ? 1 : 0;
-    bool is_negative = at == 1 && text.data[0] == '-';
-    if (at == 1 && text.len == 1) {
-        return false;
-    }
-    for (; at < text.len; at++) {
-        unsigned digit = (unsigned)(unsigned char)text.data[at] - '0';
-        if (digit > 9 || __builtin_mul_overflow(cursor, 10, &cursor) ||
-            __builtin_add_overflow(cursor, digit, &cursor)) {
-            return false;
-        }
-    }
-    *out = is_negative ? 0 - cursor : cursor;
-    return true;
-}
-
 /* The name of a kind as value_kind_name gives it, "" when there is no such kind. */
 static const char *scan_kind_name(struct slice text)
 {
@@ -246,8 +226,7 @@ static bool scan_take_option(struct call *call, uint32_t index, struct walk *wal
 static void scan_run(struct call *call)
 {
     struct walk walk = {.db = call->db, .remaining = SCAN_COUNT, .is_scan = true};
-    if (!scan_cursor(call->args.at[1], &walk.cursor)) {
-        reply_error(call->out, "ERR invalid cursor");
+    if (!scan_cursor(call, 1, &walk.cursor)) {
         return;
     }
     for (uint32_t i = 2; i < call->args.count; i += 2) {

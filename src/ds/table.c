@@ -84,7 +84,8 @@ enum {
     SHRINK_LOAD_PERCENT = 65, /* The same for a segment that shrinks: far from both thresholds. */
     DIRECTORY_SHARE_MIN = 4,  /* The directory takes at most 1/4 of all memory; usually 1/1,000. */
     RESERVE_DEPTH_MAX = 6,    /* 64 segments, 0.9 MB: about 100 us. */
-    RANDOM_TRIES_MAX = 256,   /* Expected: 2 to 5. */
+    RESERVE_ALL_DEPTH_MAX = 20, /* 1.1 billion entries. */
+    RANDOM_TRIES_MAX = 256,     /* Expected: 2 to 5. */
     SAMPLE_BUCKETS_MIN = 64,
     PASSED_MAX = 255,
 };
@@ -498,14 +499,14 @@ void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
     }
 }
 
-void table_reserve(struct table *table, size_t count)
+static void table_reserve_to_depth(struct table *table, size_t count, uint32_t depth_max)
 {
     if (table->segments > 0 || count == 0) {
         return;
     }
     uint32_t most = SEGMENT_BUCKETS_MAX * TABLE_SLOTS * SPLIT_LOAD_PERCENT / 100;
     uint32_t depth = 0;
-    while (depth < RESERVE_DEPTH_MAX && count >> depth > most) {
+    while (depth < depth_max && count >> depth > most) {
         depth++;
     }
     uint64_t share = count >> depth;
@@ -526,6 +527,16 @@ void table_reserve(struct table *table, size_t count)
     }
     table->depth = (uint8_t)depth;
     table->deepest = (uint32_t)words;
+}
+
+void table_reserve(struct table *table, size_t count)
+{
+    table_reserve_to_depth(table, count, RESERVE_DEPTH_MAX);
+}
+
+void table_reserve_all(struct table *table, size_t count)
+{
+    table_reserve_to_depth(table, count, RESERVE_ALL_DEPTH_MAX);
 }
 
 /* --- Public: walks --------------------------------------------------------------------------- */

@@ -60,6 +60,11 @@ table_remove(struct table *table, uint64_t hash, const void *key, table_equal_fn
  * of segments) goes; on a table with entries it does nothing. */
 void table_reserve(struct table *table, size_t count);
 
+/* The same for all of them, however long it takes. For an owner that
+ * inserts in order of hash, as one who copies another table does: without room that is slow,
+ * because every split of the way leaves all entries on one side. */
+void table_reserve_all(struct table *table, size_t count);
+
 /* --- Walks ----------------------------------------------------------------------------------- */
 
 /* Must not modify the table. */

@@ -85,6 +85,25 @@ void exec_report_removal(struct exec *exec, struct db *db, struct slice key, con
     }
 }
 
+void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field)
+{
+    exec->stats.dirty++;
+    if (exec->command_sink_count != 0) {
+        struct slice args[] = {slice_from_text("HDEL"), key, field};
+        exec_emit_command(exec, db, args, 3);
+    }
+}
+
+void exec_report_parts(struct exec *exec, struct db *db, struct slice key, const char *event)
+{
+    if (exec->event_sink_count != 0) {
+        exec_emit_event(exec, db, key, event, event_class_of(event));
+    }
+    if (exec->change_sink_count != 0) {
+        emit_change(exec, db, key, NULL);
+    }
+}
+
 void call_event(struct call *call, struct db *db, struct slice key, const char *event)
 {
     if (call->exec->event_sink_count != 0) {

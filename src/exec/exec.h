@@ -230,6 +230,11 @@ const struct exec_auth *exec_auth(const struct exec *exec);
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class);
 
+/* A field of a hash expired: its effect is HDEL. Then, once for the hash, the event ("hexpired", or
+ * "del" when the key went with it). */
+void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field);
+void exec_report_parts(struct exec *exec, struct db *db, struct slice key, const char *event);
+
 /* ---- CLIENT PAUSE ---- */
 
 enum pause_mode { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };

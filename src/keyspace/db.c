@@ -80,6 +80,18 @@ static __attribute__((noinline)) bool db_hide_expired(struct db *db, uint64_t ha
     return true;
 }
 
+/* A hash with volatile fields was found: removes those that have expired. False: it has no other.
+ */
+static __attribute__((noinline)) bool
+db_show_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms, unsigned flags)
+{
+    bool is_due = hash_next_expiry_ms(place->value) < now_ms;
+    if (!is_due || (flags & FIND_EXPIRED) != 0 || !db->keyspace->may_remove) {
+        return true;
+    }
+    return db_expire_parts(db, hash, place, now_ms, SIZE_MAX);
+}
+
 static inline __attribute__((always_inline)) struct place
 db_look(struct db *db, struct slice key, uint64_t hash, int64_t now_ms, unsigned flags)
 {
@@ -89,6 +101,11 @@ db_look(struct db *db, struct slice key, uint64_t hash, int64_t now_ms, unsigned
     struct place place = {.slot = slot, .value = slot == NULL ? NULL : table_slot_entry(slot)};
     if (slot == NULL || (__builtin_expect(db_is_expired(place.value, now_ms), 0) &&
                          db_hide_expired(db, hash, place, flags))) {
+        keyspace->stats.misses += (flags & FIND_READ) != 0;
+        return (struct place){0};
+    }
+    if (__builtin_expect(db_has_parts(place.value), 0) &&
+        !db_show_parts(db, hash, &place, now_ms, flags)) {
         keyspace->stats.misses += (flags & FIND_READ) != 0;
         return (struct place){0};
     }
@@ -117,6 +134,9 @@ struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64
 /* The value is about to go or to lose its expiry: its reference in the wheel becomes stale. */
 static void db_unfile(struct db *db, struct value *value)
 {
+    if (db_has_parts(value)) {
+        db_unfile_parts(db, value);
+    }
     if (!value_has_expire(value) || value_wheel_place(value) == VALUE_WHEEL_NONE) {
         return;
     }
@@ -188,6 +208,9 @@ static void db_mark_unfiled(struct value *value)
     if (value_has_expire(value)) {
         value_set_expire(value, value_expire_ms(value), VALUE_WHEEL_NONE);
     }
+    if (db_has_parts(value)) {
+        hash_set_wheel_place(value, VALUE_WHEEL_NONE);
+    }
 }
 
 /* While expired keys are only hidden, the caller cannot know that one is in its way. */
@@ -208,6 +231,9 @@ struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
     db_mark_unfiled(take_value);
     take_value->access = access_first(db->keyspace) & 0xffffff;
     uint64_t *slot = table_insert(&db->table, hash, take_value);
+    if (db_has_parts(take_value)) {
+        db_file_parts(db, hash, take_value);
+    }
     return (struct place){.slot = slot, .value = take_value};
 }
 
@@ -220,6 +246,9 @@ void db_replace(struct db *db, struct place *place, struct value *take_value)
     take_value->access = old->access;
     table_slot_set(place->slot, take_value);
     place->value = take_value;
+    if (db_has_parts(take_value)) {
+        db_file_parts(db, db_value_hash(db, take_value), take_value);
+    }
     keyspace_free_value(db->keyspace, old);
 }
 
@@ -252,7 +281,7 @@ void db_remove_for(struct db *db, uint64_t hash, struct place place, enum key_re
     db_bump(db, key);
     if (!is_filed && value_has_expire(place.value) &&
         value_wheel_place(place.value) != VALUE_WHEEL_NONE) {
-        db_mark_unfiled(place.value);
+        value_set_expire(place.value, value_expire_ms(place.value), VALUE_WHEEL_NONE);
         db->volatile_count--;
     }
     db_remove(db, hash, place);
@@ -276,6 +305,11 @@ static void db_check_value(struct db *db, struct value *value)
         ASSERT(place < WHEEL_PLACES);
         ASSERT(db_find_reference(db, db_wheel_ref(hash), place) != NULL);
     }
+    if (db_has_parts(value)) {
+        uint16_t place = hash_wheel_place(value);
+        ASSERT(place < WHEEL_PLACES);
+        ASSERT(db_find_parts(db, db_wheel_ref(hash), place) != NULL);
+    }
 }
 
 void db_check(struct db *db)
@@ -283,6 +317,7 @@ void db_check(struct db *db)
     table_check(&db->table);
     table_check(&db->watches);
     wheel_check(&db->wheel);
+    wheel_check(&db->parts);
     size_t count = 0;
     size_t volatile_count = 0;
     struct table_iterator iterator;

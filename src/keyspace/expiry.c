@@ -134,6 +134,11 @@ static bool db_wants_compaction(const struct db *db)
     return db->is_compacting || wheel_wants_compaction(&db->wheel);
 }
 
+static bool db_wants_parts_compaction(const struct db *db)
+{
+    return db->is_compacting_parts || wheel_wants_compaction(&db->parts);
+}
+
 static void db_compact_step(struct db *db)
 {
     db->is_compacting = !wheel_compact_step(&db->wheel, compact_keeps, db, COMPACT_REFS);
@@ -147,16 +152,37 @@ static bool db_has_due(const struct db *db, int64_t now_ms)
     return wheel_next_ms(&db->wheel) <= now_ms;
 }
 
+static bool db_has_due_parts(const struct db *db, int64_t now_ms)
+{
+    return wheel_next_ms(&db->parts) <= now_ms;
+}
+
 /* One small piece of work on `db`, which has some. */
 static void db_expire_piece(struct db *db, int64_t now_ms)
 {
     const struct keyspace *keyspace = db->keyspace;
-    if (keyspace->may_remove && keyspace->is_active && db_has_due(db, now_ms)) {
+    bool may_expire = keyspace->may_remove && keyspace->is_active;
+    if (may_expire && db_has_due_parts(db, now_ms)) {
+        db_parts_step(db, now_ms, 1);
+    } else if (db_wants_parts_compaction(db)) {
+        db_parts_compact(db, COMPACT_REFS);
+    }
+    if (may_expire && db_has_due(db, now_ms)) {
         struct expire_step step = {.db = db, .now_ms = now_ms};
         wheel_advance(&db->wheel, now_ms, expire_on_references, &step, EXPIRE_REFS);
-    } else {
+    } else if (db_wants_compaction(db)) {
         db_compact_step(db);
     }
+}
+
+static bool db_has_expire_work(const struct db *db, int64_t now_ms, bool may_expire)
+{
+    if (wheel_count(&db->wheel) > 0 &&
+        ((may_expire && db_has_due(db, now_ms)) || db_wants_compaction(db))) {
+        return true;
+    }
+    return wheel_count(&db->parts) > 0 &&
+           ((may_expire && db_has_due_parts(db, now_ms)) || db_wants_parts_compaction(db));
 }
 
 /* The next database, from `expire_db` on, that has work; NULL when none has. */
@@ -167,8 +193,7 @@ static struct db *keyspace_find_expire_work(struct keyspace *keyspace, int64_t n
         unsigned index = keyspace->expire_db + i;
         index -= index >= keyspace->db_count ? keyspace->db_count : 0;
         struct db *db = &keyspace->dbs[index];
-        if (wheel_count(&db->wheel) > 0 &&
-            ((may_expire && db_has_due(db, now_ms)) || db_wants_compaction(db))) {
+        if (db_has_expire_work(db, now_ms, may_expire)) {
             keyspace->expire_db = index;
             return db;
         }
@@ -183,6 +208,7 @@ static void keyspace_follow_time(struct keyspace *keyspace, int64_t now_ms)
         struct db *db = &keyspace->dbs[i];
         struct expire_step step = {.db = db, .now_ms = now_ms};
         wheel_advance(&db->wheel, now_ms, expire_on_references, &step, EXPIRE_REFS);
+        db_parts_step(db, now_ms, 1);
     }
 }
 
@@ -220,6 +246,8 @@ int64_t keyspace_next_expiry_ms(const struct keyspace *keyspace)
     for (unsigned i = 0; i < keyspace->db_count; i++) {
         int64_t db_next_ms = wheel_next_ms(&keyspace->dbs[i].wheel);
         next_ms = db_next_ms < next_ms ? db_next_ms : next_ms;
+        int64_t parts_ms = wheel_next_ms(&keyspace->dbs[i].parts);
+        next_ms = parts_ms < next_ms ? parts_ms : next_ms;
     }
     return next_ms;
 }

@@ -147,6 +147,8 @@ static struct flush *db_detach(struct db *db)
     table_drain_begin(&flush->drain, &db->table);
     flush->wheel = db->wheel;
     wheel_init(&db->wheel, flush->wheel.now_ms);
+    wheel_deinit(&db->parts); /* A reference per hash with volatile fields: few. */
+    db->is_compacting_parts = false;
     db->volatile_count = 0;
     db->is_compacting = false;
     return flush;
@@ -156,7 +158,7 @@ size_t db_flush(struct db *db, bool is_now)
 {
     struct keyspace *keyspace = db->keyspace;
     size_t count = table_count(&db->table);
-    if (count == 0 && wheel_count(&db->wheel) == 0) {
+    if (count == 0 && wheel_count(&db->wheel) == 0 && wheel_count(&db->parts) == 0) {
         return 0;
     }
     watch_bump_all(db, NULL);

@@ -34,6 +34,7 @@ static void db_init(struct db *db, struct keyspace *keyspace, unsigned index, in
     table_init(&db->table, &keyspace->value_kind);
     table_init(&db->watches, &keyspace->watch_kind);
     wheel_init(&db->wheel, now_ms);
+    wheel_init(&db->parts, now_ms);
 }
 
 struct keyspace *keyspace_new(const struct keyspace_options *options)
@@ -70,6 +71,7 @@ void keyspace_free(struct keyspace *keyspace)
         table_deinit(&db->table);
         table_deinit(&db->watches);
         wheel_deinit(&db->wheel);
+        wheel_deinit(&db->parts);
     }
     keyspace_frees_deinit(keyspace);
     mem_free(keyspace->dbs);
@@ -129,12 +131,16 @@ static void db_swap_contents(struct db *a, struct db *b)
     struct db old = *a;
     a->table = b->table;
     a->wheel = b->wheel;
+    a->parts = b->parts;
     a->volatile_count = b->volatile_count;
     a->is_compacting = b->is_compacting;
+    a->is_compacting_parts = b->is_compacting_parts;
     b->table = old.table;
     b->wheel = old.wheel;
+    b->parts = old.parts;
     b->volatile_count = old.volatile_count;
     b->is_compacting = old.is_compacting;
+    b->is_compacting_parts = old.is_compacting_parts;
 }
 
 void keyspace_swap(struct keyspace *keyspace, unsigned a, unsigned b)
@@ -194,5 +200,5 @@ size_t db_table_memory(const struct db *db)
 
 size_t db_expiry_memory(const struct db *db)
 {
-    return wheel_memory(&db->wheel);
+    return wheel_memory(&db->wheel) + wheel_memory(&db->parts);
 }

@@ -32,6 +32,12 @@ enum key_removal { KEY_EXPIRED, KEY_EVICTED };
 typedef void (*keyspace_removal_fn)(void *context, struct db *db, struct slice key,
                                     const struct value *value, enum key_removal why);
 
+/* Fields of a hash expire. PART_EXPIRED comes for each field before it goes, then PARTS_EXPIRED
+ * once, then PARTS_GONE when the key goes with them; `field` is empty in the latter two. */
+enum part_news { PART_EXPIRED, PARTS_EXPIRED, PARTS_GONE };
+typedef void (*keyspace_part_fn)(void *context, struct db *db, struct slice key, struct slice field,
+                                 enum part_news news);
+
 enum eviction_policy {
     EVICT_NONE,
     EVICT_ALL_LRU,
@@ -135,6 +141,12 @@ bool db_clear_expire(struct db *db, struct place *place);
 /* Called by code that changed the value at `place` so that its block has lost the expiry room that
  * it had (string_try_set without expiry): keeps the count of volatile keys right. */
 void db_note_expire_lost(struct db *db, struct place *place);
+
+/* Called by code that gave fields of the hash at `place` an expiry. */
+void db_note_parts(struct db *db, uint64_t hash, struct place place);
+
+/* Whom expired fields are told to; one for the keyspace. */
+void keyspace_set_part_hook(struct keyspace *keyspace, keyspace_part_fn fn, void *context);
 
 /* ---- Whole databases ---- */
 

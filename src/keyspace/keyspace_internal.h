@@ -8,6 +8,7 @@
 #include "ds/table.h"
 #include "ds/wheel.h"
 #include "keyspace/keyspace.h"
+#include "types/hash/hash.h"
 
 enum { EVICT_POOL_CAP = 16 };
 
@@ -31,9 +32,11 @@ struct db {
     struct table table;    /* Of struct value. */
     struct table watches;  /* Of struct watch. */
     struct wheel wheel;    /* Of the top 32 bits of hashes. */
+    struct wheel parts;    /* The same, of hashes with volatile fields. */
     size_t volatile_count; /* Values with an expiry that is filed in the wheel. */
     unsigned index;
     bool is_compacting; /* A round of the wheel's compaction is under way. */
+    bool is_compacting_parts;
 };
 
 struct keyspace {
@@ -51,6 +54,8 @@ struct keyspace {
     struct rng *rng;
     keyspace_removal_fn on_removal; /* May be NULL. */
     void *removal_context;
+    keyspace_part_fn on_part; /* May be NULL. */
+    void *part_context;
     keyspace_overhead_fn overhead; /* May be NULL. */
     void *overhead_context;
     struct keyspace_config config;
@@ -115,6 +120,24 @@ bool keyspace_free_step(struct keyspace *keyspace);
 
 /* Whether the reference belongs to a value that remembers it; that value or NULL. */
 struct value *db_find_reference(const struct db *db, uint32_t ref, uint16_t place);
+
+/* --- parts.c --- */
+
+static inline bool db_has_parts(const struct value *value)
+{
+    return (value->flags & VALUE_HAS_VOLATILE_PARTS) != 0;
+}
+
+/* All for values with volatile fields. */
+void db_file_parts(struct db *db, uint64_t hash, struct value *value);
+void db_unfile_parts(struct db *db, struct value *value);
+struct value *db_find_parts(const struct db *db, uint32_t ref, uint16_t place);
+
+/* Removes at most `max` expired fields. False: the key went with the last. */
+bool db_expire_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms, size_t max);
+
+void db_parts_step(struct db *db, int64_t now_ms, size_t refs_max);
+void db_parts_compact(struct db *db, size_t refs_max);
 
 /* --- access.c --- */
 

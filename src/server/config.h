@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 #include "net/net.h"
+#include "types/limits.h"
 
 enum { CONFIG_PERCENTILES_MAX = 8, CONFIG_ERROR_LEN = 256 };
 
@@ -59,6 +60,7 @@ struct config {
     int64_t tenacity;
     int64_t lfu_log_factor, lfu_decay_minutes;
     int64_t hz;
+    struct type_limits types; /* Its sizes are below 2^63, so that rows may write them. */
 
     /* Observation. */
     int64_t slowlog_us, slowlog_max;
@@ -101,6 +103,7 @@ enum config_effect {
     CONFIG_TO_AUTH = 1 << 4,
     CONFIG_TO_OBSERVE = 1 << 5,
     CONFIG_TO_DIR = 1 << 6,
+    CONFIG_TO_TYPES = 1 << 7,
 };
 
 enum directive_kind {

@@ -39,6 +39,17 @@ static void on_removal(void *context, struct db *db, struct slice key, const str
                         why == KEY_EXPIRED ? EVENT_EXPIRED : EVENT_EVICTED);
 }
 
+static void on_part(void *context, struct db *db, struct slice key, struct slice field,
+                    enum part_news news)
+{
+    struct server *server = context;
+    if (news == PART_EXPIRED) {
+        exec_report_part(server->exec, db, key, field);
+    } else {
+        exec_report_parts(server->exec, db, key, news == PARTS_EXPIRED ? "hexpired" : "del");
+    }
+}
+
 static size_t overhead_of(void *context)
 {
     return server_overhead(context);
@@ -195,6 +206,9 @@ const char *server_apply(struct server *server, unsigned effects)
     }
     if ((effects & CONFIG_TO_OBSERVE) != 0) {
         apply_observe(server);
+    }
+    if ((effects & CONFIG_TO_TYPES) != 0) {
+        server->limits = server->config->types;
     }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
         net_close_listeners(server->net);
@@ -359,7 +373,7 @@ static void register_commands(struct server *server)
 {
     server->identity = (struct connection_family){
         .version = OURO_REDIS_VERSION, .mode = "standalone", .role = "master"};
-    commands_register_all(server->exec, &server->identity);
+    commands_register_all(server->exec, &server->identity, &server->limits);
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
     server_register_config(server);
     server_register_info(server);
@@ -386,6 +400,7 @@ static void build_core(struct server *server)
         .rng = &server->rng,
         .now = &server->now,
     });
+    keyspace_set_part_hook(server->keyspace, on_part, server);
     server->slowlog = slowlog_new(server->exec);
     server->latency = latency_new(server->exec);
     server->monitor = monitor_new(server->exec);
@@ -416,8 +431,9 @@ struct server *server_new(struct config *take_config, struct config_source *take
         server_free(server);
         return NULL;
     }
-    const char *why = server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE |
-                                               CONFIG_TO_AUTH | CONFIG_TO_OBSERVE);
+    const char *why =
+        server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
+                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES);
     if (why != NULL) {
         buf_printf(error, "Could not apply the configuration: %s", why);
         server_free(server);

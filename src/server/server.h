@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "ring/ring.h"
 #include "server/config.h"
+#include "types/limits.h"
 
 #define OURO_VERSION "0.1.0"
 
@@ -59,6 +60,7 @@ struct server {
     struct latency *latency;
     struct monitor *monitor;
     struct connection_family identity; /* What HELLO tells of us. */
+    struct type_limits limits;         /* What commands of collections convert by. */
 
     char run_id[SERVER_RUN_ID_LEN + 1];
     char executable[1024];

@@ -18,13 +18,18 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "types/hash/hash.h"
+#include "types/list/list.h"
+#include "types/set/set.h"
 #include "types/string/string.h"
+#include "types/zset/zset.h"
 
 enum { VALUE_KEY_LONG = 255 };
 
 /* Kinds by number; NULL where a kind does not exist. */
 static const struct value_ops *const value_kinds[VALUE_KIND_COUNT] = {
-    [VALUE_STRING] = &string_ops,
+    [VALUE_STRING] = &string_ops, [VALUE_HASH] = &hash_ops, [VALUE_LIST] = &list_ops,
+    [VALUE_SET] = &set_ops,       [VALUE_ZSET] = &zset_ops,
 };
 
 /* Bytes before the key, behind the header. */
@@ -144,6 +149,19 @@ bool value_try_reshape(struct place *place, struct value_change change)
     mem_free_sized(value, old_size);
     value_moved(place, moved);
     return true;
+}
+
+void value_shrink(struct place *place, size_t payload_len)
+{
+    struct value *value = place->value;
+    struct value_change change = {.payload_len = payload_len,
+                                  .has_expire = value_has_expire(value)};
+    DEBUG_ASSERT(payload_len <= value->len);
+    if (value_try_reshape(place, change)) {
+        return;
+    }
+    value->len = (uint16_t)payload_len; /* See value_drop_expire: this may not fail politely. */
+    value_moved(place, mem_realloc(value, value_block_len(value)));
 }
 
 void value_drop_expire(struct place *place)

@@ -45,7 +45,8 @@ enum value_kind {
 enum value_flag {
     VALUE_HAS_EXPIRE = 1 << 0,
     VALUE_HAS_LONG_KEY = 1 << 1,
-    VALUE_WAS_EDITED = 1 << 2, /* A string changed in place: OBJECT ENCODING says "raw". */
+    VALUE_WAS_EDITED = 1 << 2,         /* A string changed in place: OBJECT ENCODING says "raw". */
+    VALUE_HAS_VOLATILE_PARTS = 1 << 3, /* A hash with fields that expire. */
 };
 
 enum {
@@ -203,6 +204,9 @@ struct value_change {
 };
 bool value_try_reshape(struct place *place, struct value_change change)
     __attribute__((warn_unused_result));
+
+/* Cuts the payload to `payload_len` bytes, not more than it has; cannot fail. */
+void value_shrink(struct place *place, size_t payload_len);
 
 /* Drops the room for an expiry, if there is any; cannot fail. */
 void value_drop_expire(struct place *place);

@@ -7,6 +7,7 @@
 
 #include "commands/commands.h"
 #include "tests/unit/exec/fixture.h"
+#include "types/limits.h"
 
 struct record {
     struct buf effects, events;
@@ -16,6 +17,7 @@ struct record {
 struct family {
     struct fixture fixture;
     struct record record;
+    struct type_limits limits; /* A test may set its own. */
 };
 
 static inline void record_on_command(void *context, const struct effect *effect)
@@ -56,7 +58,8 @@ static inline void family_init(struct family *family)
         .version = "7.2.0", .mode = "standalone", .role = "master"};
     memset(family, 0, sizeof(*family));
     fixture_init(&family->fixture);
-    commands_register_all(family->fixture.exec, &identity);
+    family->limits = type_limits_default();
+    commands_register_all(family->fixture.exec, &identity, &family->limits);
     exec_check(family->fixture.exec);
     buf_init(&family->record.effects);
     buf_init(&family->record.events);

@@ -1,0 +1,372 @@
+/* Strings as arrays of bits: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP.
+ *
+ * A bitmap is a string like any other; it is edited in place, grows with zeros, and its bits are
+ * counted from the top of its first byte. Ranges are given in bytes or, with BIT, in bits, with
+ * negative numbers counting from the end; inside they are half open and in bits.
+ *
+ * BITOP builds its result apart, by whole strings: the first is copied, the others are combined
+ * into it one after the other. What is shorter counts as filled with zeros. */
+#include "commands/bitmaps.h"
+
+#include "base/num.h"
+#include "commands/commands.h"
+#include "ds/bits.h"
+
+bool bitmap_find(struct call *call, uint32_t index, struct bitmap *bitmap)
+{
+    struct value *value;
+    if (!call_find(call, index, VALUE_STRING, &value)) {
+        return false;
+    }
+    bitmap->is_missing = value == NULL;
+    bitmap->text = value == NULL ? slice_of("", 0) : string_get(value, &bitmap->scratch);
+    return true;
+}
+
+char *bitmap_edit(struct call *call, struct place place, size_t len, bool *is_grown)
+{
+    *is_grown = place.value == NULL || string_len(place.value) < len;
+    if (place.value != NULL) {
+        char *bytes = string_try_edit(&place, len);
+        if (bytes == NULL) {
+            reply_error(call->out, ERR_NO_MEMORY);
+        }
+        return bytes;
+    }
+    place.value = string_try_new(call->args.at[1], slice_of("", 0), false);
+    char *bytes = place.value == NULL ? NULL : string_try_edit(&place, len);
+    if (bytes != NULL) {
+        call_insert(call, 1, place.value);
+        return bytes;
+    }
+    if (place.value != NULL) {
+        value_free(place.value, exec_work(call->exec));
+    }
+    reply_error(call->out, ERR_NO_MEMORY);
+    return NULL;
+}
+
+bool bitmap_offset(struct call *call, struct slice text, unsigned width, uint64_t *offset)
+{
+    int64_t number;
+    bool is_multiple = width > 0 && text.len > 0 && text.data[0] == '#';
+    if (is_multiple) {
+        text = slice_part(text, 1, text.len - 1);
+    }
+    if (!num_parse_i64(text, &number) ||
+        (is_multiple && __builtin_mul_overflow(number, (int64_t)width, &number)) || number < 0 ||
+        number / 8 >= STRING_LEN_MAX) {
+        reply_error(call->out, ERR_BIT_OFFSET);
+        return false;
+    }
+    *offset = (uint64_t)number;
+    return true;
+}
+
+/* SETBIT key offset value */
+static void setbit_run(struct call *call)
+{
+    uint64_t offset;
+    int64_t bit;
+    struct place place;
+    bool is_grown;
+    if (!bitmap_offset(call, call->args.at[2], 0, &offset) ||
+        !call_range_i64(call, 3, 0, 1, &bit, "ERR bit is not an integer or out of range") ||
+        !call_find_place(call, 1, VALUE_STRING, &place)) {
+        return;
+    }
+    size_t len = offset / 8 + 1;
+    char *bytes = bitmap_edit(call, place, len, &is_grown);
+    if (bytes == NULL) {
+        return;
+    }
+    bool was_set = bits_is_set(slice_of(bytes, len), offset);
+    bits_assign(bytes, offset, bit == 1);
+    reply_integer(call->out, was_set);
+    if (is_grown || was_set != (bit == 1)) {
+        call_changed(call, 1, "setbit");
+    }
+}
+
+/* GETBIT key offset */
+static void getbit_run(struct call *call)
+{
+    uint64_t offset;
+    struct bitmap bitmap;
+    if (bitmap_offset(call, call->args.at[2], 0, &offset) && bitmap_find(call, 1, &bitmap)) {
+        reply_integer(call->out, bits_is_set(bitmap.text, offset));
+    }
+}
+
+/* ---- Ranges ---- */
+
+/* A range as a client gives it, both ends included. */
+struct bit_range {
+    int64_t start, end;
+    bool has_end;
+    bool is_bits;
+};
+
+/* Reads the arguments from `index` on: [start [end [BYTE | BIT]]]. */
+static bool range_parse(struct call *call, uint32_t index, struct bit_range *range)
+{
+    uint32_t count = call->args.count;
+    *range = (struct bit_range){.end = -1};
+    if (count > index + 3) {
+        reply_error(call->out, ERR_SYNTAX);
+        return false;
+    }
+    if (count > index && !call_i64(call, index, &range->start, NULL)) {
+        return false;
+    }
+    if (count == index + 3) {
+        range->is_bits = call_is(call, index + 2, "BIT");
+        if (!range->is_bits && !call_is(call, index + 2, "BYTE")) {
+            reply_error(call->out, ERR_SYNTAX);
+            return false;
+        }
+    }
+    range->has_end = count > index + 1;
+    return !range->has_end || call_i64(call, index + 1, &range->end, NULL);
+}
+
+/* The same within a string of `len` bytes, half open and in bits; false when it is empty. */
+static bool range_within(const struct bit_range *range, size_t len, size_t *from, size_t *to)
+{
+    int64_t total = (int64_t)(range->is_bits ? len * 8 : len);
+    int64_t start = range->start < 0 ? range->start + total : range->start;
+    int64_t end = range->end < 0 ? range->end + total : range->end;
+    start = start < 0 ? 0 : start;
+    end = end < 0 ? 0 : end >= total ? total - 1 : end;
+    if (start > end) {
+        return false;
+    }
+    size_t unit = range->is_bits ? 1 : 8;
+    *from = (size_t)start * unit;
+    *to = ((size_t)end + 1) * unit;
+    return true;
+}
+
+/* BITCOUNT key [start end [BYTE | BIT]] */
+static void bitcount_run(struct call *call)
+{
+    struct bitmap bitmap;
+    struct bit_range range;
+    size_t from;
+    size_t to;
+    if (!bitmap_find(call, 1, &bitmap)) {
+        return;
+    }
+    if (bitmap.is_missing) {
+        reply_integer(call->out, 0);
+        return;
+    }
+    if (call->args.count == 3) {
+        reply_error(call->out, ERR_SYNTAX);
+        return;
+    }
+    if (!range_parse(call, 2, &range)) {
+        return;
+    }
+    bool is_backward = range.start < 0 && range.end < 0 && range.start > range.end;
+    if (is_backward || !range_within(&range, bitmap.text.len, &from, &to)) {
+        reply_integer(call->out, 0);
+    } else {
+        reply_count(call->out, bits_count(bitmap.text.data, from, to));
+    }
+}
+
+/* BITPOS key bit [start [end [BYTE | BIT]]]. Without an end the string goes on with zeros. */
+static void bitpos_run(struct call *call)
+{
+    int64_t bit;
+    struct bitmap bitmap;
+    struct bit_range range;
+    size_t from;
+    size_t to;
+    if (!call_i64(call, 2, &bit, NULL)) {
+        return;
+    }
+    if (bit != 0 && bit != 1) {
+        reply_error(call->out, "ERR The bit argument must be 1 or 0.");
+        return;
+    }
+    if (!bitmap_find(call, 1, &bitmap)) {
+        return;
+    }
+    if (bitmap.is_missing) {
+        reply_integer(call->out, bit == 1 ? -1 : 0);
+        return;
+    }
+    if (!range_parse(call, 3, &range)) {
+        return;
+    }
+    if (!range_within(&range, bitmap.text.len, &from, &to)) {
+        reply_integer(call->out, -1);
+        return;
+    }
+    size_t at = bits_find(bitmap.text.data, from, to, bit == 1);
+    bool is_none = at == to && (bit == 1 || range.has_end);
+    reply_integer(call->out, is_none ? -1 : (int64_t)at);
+}
+
+/* ---- BITOP ---- */
+
+enum bitop { BITOP_AND, BITOP_OR, BITOP_XOR, BITOP_NOT, BITOP_NONE };
+
+static enum bitop bitop_of(const struct call *call)
+{
+    static const char *const names[] = {"AND", "OR", "XOR", "NOT"};
+    for (unsigned i = 0; i < BITOP_NONE; i++) {
+        if (call_is(call, 1, names[i])) {
+            return (enum bitop)i;
+        }
+    }
+    return BITOP_NONE;
+}
+
+/* The length of the longest source; false: one is no string, the error is in the reply. */
+static bool bitop_measure(struct call *call, size_t *len)
+{
+    *len = 0;
+    for (uint32_t i = 3; i < call->args.count; i++) {
+        struct value *value;
+        if (!call_find(call, i, VALUE_STRING, &value)) {
+            return false;
+        }
+        size_t its_len = value == NULL ? 0 : string_len(value);
+        *len = its_len > *len ? its_len : *len;
+    }
+    return true;
+}
+
+/* Fills `len` zero bytes with the result. */
+static void bitop_fill(struct call *call, enum bitop bitop, char *bytes, size_t len)
+{
+    static const enum bits_operation operations[] = {BITS_AND, BITS_OR, BITS_XOR, BITS_OR};
+    for (uint32_t i = 3; i < call->args.count; i++) {
+        struct string_scratch scratch;
+        const struct value *value = call_peek(call, i, FIND_NO_TOUCH);
+        struct slice text = value == NULL ? slice_of("", 0) : string_get(value, &scratch);
+        bits_combine(bytes, text.data, text.len, i == 3 ? BITS_OR : operations[bitop]);
+        if (bitop == BITOP_AND) {
+            memset(bytes + text.len, 0, len - text.len);
+        }
+    }
+    if (bitop == BITOP_NOT) {
+        bits_invert(bytes, len);
+    }
+}
+
+/* Stores a result of `len` bytes under argument 2. */
+static void bitop_store(struct call *call, enum bitop bitop, size_t len)
+{
+    struct place place = {.value = string_try_new(call->args.at[2], slice_of("", 0), false)};
+    char *bytes = place.value == NULL ? NULL : string_try_edit(&place, len);
+    if (bytes == NULL) {
+        if (place.value != NULL) {
+            value_free(place.value, exec_work(call->exec));
+        }
+        reply_error(call->out, ERR_NO_MEMORY);
+        return;
+    }
+    bitop_fill(call, bitop, bytes, len);
+    call_insert(call, 2, place.value);
+    reply_count(call->out, len);
+    call_changed(call, 2, "set");
+}
+
+/* BITOP operation destination key [key ...] */
+static void bitop_run(struct call *call)
+{
+    enum bitop bitop = bitop_of(call);
+    size_t len;
+    if (bitop == BITOP_NONE) {
+        reply_error(call->out, ERR_SYNTAX);
+        return;
+    }
+    if (bitop == BITOP_NOT && call->args.count != 4) {
+        reply_error(call->out, "ERR BITOP NOT must be called with a single source key.");
+        return;
+    }
+    if (!bitop_measure(call, &len)) {
+        return;
+    }
+    if (len > 0) {
+        bitop_store(call, bitop, len);
+        return;
+    }
+    reply_integer(call->out, 0);
+    struct place place = call_peek_place(call, 2, FIND_NO_TOUCH);
+    if (place.value != NULL) {
+        call_remove(call, 2, place);
+        call_changed(call, 2, "del");
+    }
+}
+
+static const struct command bitmaps_rows[] = {
+    {.name = "setbit",
+     .run = setbit_run,
+     .arity = 4,
+     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .categories = ACL_BITMAP,
+     .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_ACCESS | KEY_USE_UPDATE}},
+     .since = "2.2.0",
+     .group = "bitmap",
+     .complexity = "O(1)",
+     .summary = "Sets or clears one bit of a string, which grows as needed.",
+     .syntax = "key offset:integer value:integer"},
+    {.name = "getbit",
+     .run = getbit_run,
+     .arity = 3,
+     .flags = CMD_READONLY | CMD_FAST,
+     .categories = ACL_BITMAP,
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.2.0",
+     .group = "bitmap",
+     .complexity = "O(1)",
+     .summary = "Returns one bit of a string.",
+     .syntax = "key offset:integer"},
+    {.name = "bitcount",
+     .run = bitcount_run,
+     .arity = -2,
+     .flags = CMD_READONLY,
+     .categories = ACL_BITMAP,
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.6.0",
+     .group = "bitmap",
+     .complexity = "O(N)",
+     .summary = "Counts the bits that are set in a string or a part of it.",
+     .syntax = "key [index: start:integer end:integer [index_unit: BYTE | BIT]@7.0.0]",
+     .history = "7.0.0 Added the `BYTE|BIT` option."},
+    {.name = "bitpos",
+     .run = bitpos_run,
+     .arity = -3,
+     .flags = CMD_READONLY,
+     .categories = ACL_BITMAP,
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.8.7",
+     .group = "bitmap",
+     .complexity = "O(N)",
+     .summary = "Finds the first bit of a string that is set, or that is not.",
+     .syntax = "key bit:integer [index: start:integer [end_index: end:integer [index_unit: BYTE | "
+               "BIT]@7.0.0]]",
+     .history = "7.0.0 Added the `BYTE|BIT` option."},
+    {.name = "bitop",
+     .run = bitop_run,
+     .arity = -4,
+     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .categories = ACL_BITMAP,
+     .keys = {{.first = 2, .access = KEY_OW, .use = KEY_USE_UPDATE},
+              {.first = 3, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.6.0",
+     .group = "bitmap",
+     .complexity = "O(N) where N is the length of all strings.",
+     .summary = "Combines strings bit by bit and stores the result.",
+     .syntax = "operation destkey:key key ..."},
+};
+
+void commands_register_bitmaps(struct exec *exec)
+{
+    exec_register(exec, bitmaps_rows, sizeof(bitmaps_rows) / sizeof(bitmaps_rows[0]), NULL);
+}

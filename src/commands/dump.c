@@ -1,0 +1,248 @@
+/* DUMP, RESTORE and RESTORE-ASKING: a value as bytes that other servers read, and back.
+ *
+ * A payload is checked before it is read, and reading it makes a new value; only then does it take
+ * the place of an old one. In the log and at the replicas a restored value has an absolute time. */
+#include "base/num.h"
+#include "commands/commands.h"
+#include "exec/call.h"
+#include "exec/exec.h"
+#include "types/codec/codec.h"
+
+#define ERR_BUSY_KEY "BUSYKEY Target key name already exists."
+#define ERR_PAYLOAD "ERR DUMP payload version or checksum are wrong"
+#define ERR_FORMAT "ERR Bad data format"
+
+/* DUMP key */
+static void dump_run(struct call *call)
+{
+    const struct value *value = call_peek(call, 1, FIND_READ);
+    if (value == NULL) {
+        reply_null(call->out);
+        return;
+    }
+    struct blob *payload = codec_dump(value);
+    if (payload == NULL) {
+        reply_error(call->out, ERR_NO_MEMORY);
+        return;
+    }
+    reply_bulk_blob(call->out, payload, 0, payload->len);
+    blob_drop(payload);
+}
+
+struct restore {
+    int64_t ttl_ms;  /* As given; after restore_times the moment in unix ms, 0: none. */
+    int64_t idle_s;  /* -1: not given. */
+    int64_t counter; /* Access frequency; -1: not given. */
+    bool is_replace, is_absolute;
+};
+
+static bool restore_parse(struct call *call, struct restore *restore)
+{
+    *restore = (struct restore){.idle_s = -1, .counter = -1};
+    for (uint32_t i = 4; i < call->args.count; i++) {
+        bool has_more = i + 1 < call->args.count;
+        if (call_is(call, i, "REPLACE")) {
+            restore->is_replace = true;
+        } else if (call_is(call, i, "ABSTTL")) {
+            restore->is_absolute = true;
+        } else if (call_is(call, i, "IDLETIME") && has_more && restore->counter == -1) {
+            if (!call_i64(call, ++i, &restore->idle_s, NULL)) {
+                return false;
+            }
+            if (restore->idle_s < 0) {
+                reply_error(call->out, "ERR Invalid IDLETIME value, must be >= 0");
+                return false;
+            }
+        } else if (call_is(call, i, "FREQ") && has_more && restore->idle_s == -1) {
+            if (!call_i64(call, ++i, &restore->counter, NULL)) {
+                return false;
+            }
+            if (restore->counter < 0 || restore->counter > 255) {
+                reply_error(call->out, "ERR Invalid FREQ value, must be >= 0 and <= 255");
+                return false;
+            }
+        } else {
+            reply_error(call->out, ERR_SYNTAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads the time to live and makes it a moment. */
+static bool restore_times(struct call *call, struct restore *restore)
+{
+    if (!call_i64(call, 2, &restore->ttl_ms, NULL)) {
+        return false;
+    }
+    if (restore->ttl_ms < 0) {
+        reply_error(call->out, "ERR Invalid TTL value, must be >= 0");
+        return false;
+    }
+    if (restore->ttl_ms > 0 && !restore->is_absolute) {
+        if (__builtin_add_overflow(restore->ttl_ms, call->now->wall_ms, &restore->ttl_ms)) {
+            restore->ttl_ms = INT64_MAX;
+        }
+    }
+    return true;
+}
+
+/* The value of the payload; NULL: the error is in the reply. */
+static struct value *restore_value(struct call *call)
+{
+    struct slice payload = call->args.at[3];
+    if (!codec_payload_is_whole(payload)) {
+        reply_error(call->out, ERR_PAYLOAD);
+        return NULL;
+    }
+    const struct codec_rules rules = {.limits = call->family,
+                                      .hash_seed = keyspace_hash_seed(exec_keyspace(call->exec)),
+                                      .work = exec_work(call->exec)};
+    struct value *value = NULL;
+    switch (codec_restore(payload, call->args.at[1], &rules, &value)) {
+    case CODEC_OK:
+        return value;
+    case CODEC_BAD:
+        reply_error(call->out, ERR_FORMAT);
+        return NULL;
+    case CODEC_NO_MEMORY:
+        break;
+    }
+    reply_error(call->out, ERR_NO_MEMORY);
+    return NULL;
+}
+
+/* The command with its time made absolute. */
+static void restore_effect(struct call *call, const struct restore *restore)
+{
+    if (restore->ttl_ms == 0 || restore->is_absolute || !call_wants_effects(call)) {
+        return;
+    }
+    char digits[NUM_I64_TEXT_MAX + 1];
+    struct slice args[12]; /* Four, and at most REPLACE, IDLETIME or FREQ with its value, ABSTTL. */
+    uint32_t count = 0;
+    for (; count < 4; count++) {
+        args[count] = call->args.at[count];
+    }
+    args[2] = slice_of(digits, num_format_i64(digits, restore->ttl_ms));
+    if (restore->is_replace) {
+        args[count++] = slice_from_text("REPLACE");
+    }
+    char number[NUM_I64_TEXT_MAX + 1];
+    if (restore->idle_s >= 0 || restore->counter >= 0) {
+        bool is_idle = restore->idle_s >= 0;
+        args[count++] = slice_from_text(is_idle ? "IDLETIME" : "FREQ");
+        args[count++] =
+            slice_of(number, num_format_i64(number, is_idle ? restore->idle_s : restore->counter));
+    }
+    args[count++] = slice_from_text("ABSTTL");
+    call_effect(call, args, count);
+}
+
+/* A value whose time is over already: the key is as good as deleted. */
+static void restore_expired(struct call *call, struct value *value)
+{
+    value_free(value, exec_work(call->exec));
+    struct place place = call_peek_place(call, 1, FIND_NO_TOUCH);
+    if (place.value != NULL) {
+        call_remove(call, 1, place);
+        call_changed(call, 1, "del");
+        struct slice args[] = {slice_from_text("DEL"), call->args.at[1]};
+        call_effect(call, args, 2);
+    }
+    reply_ok(call->out);
+}
+
+/* RESTORE key ttl serialized-value [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency] */
+static void restore_run(struct call *call)
+{
+    struct restore restore;
+    if (!restore_parse(call, &restore)) {
+        return;
+    }
+    if (!restore.is_replace && call_peek(call, 1, FIND_NO_TOUCH) != NULL) {
+        reply_error(call->out, ERR_BUSY_KEY);
+        return;
+    }
+    if (!restore_times(call, &restore)) {
+        return;
+    }
+    struct value *value = restore_value(call);
+    if (value == NULL) {
+        return;
+    }
+    if (restore.ttl_ms > 0 && restore.ttl_ms <= call->now->wall_ms) {
+        restore_expired(call, value);
+        return;
+    }
+    struct place place = call_insert(call, 1, value);
+    if (restore.ttl_ms > 0 &&
+        !db_set_expire(call->db, call_hash(call, 1), &place, restore.ttl_ms)) {
+        call_remove(call, 1, place);
+        reply_error(call->out, ERR_NO_MEMORY);
+        call_changed(call, 1, "del");
+        struct slice args[] = {slice_from_text("DEL"), call->args.at[1]};
+        call_effect(call, args, 2);
+        return;
+    }
+    if (restore.idle_s >= 0 || restore.counter >= 0) {
+        keyspace_set_access(exec_keyspace(call->exec), place.value, restore.idle_s,
+                            (int)restore.counter, call->now->wall_ms);
+    }
+    restore_effect(call, &restore);
+    call_changed(call, 1, "restore");
+    reply_ok(call->out);
+}
+
+#define RESTORE_SYNTAX                                                                             \
+    "key ttl:integer serialized-value [REPLACE]@3.0.0 [ABSTTL]@5.0.0 "                             \
+    "[IDLETIME seconds:integer]@5.0.0 [FREQ frequency:integer]@5.0.0"
+#define RESTORE_COMPLEXITY "O(N) where N is the length of the payload; O(N*log(N)) for sorted sets."
+
+static const struct command dump_rows[] = {
+    {.name = "dump",
+     .run = dump_run,
+     .arity = 2,
+     .flags = CMD_READONLY,
+     .categories = ACL_KEYSPACE,
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.6.0",
+     .group = "generic",
+     .complexity = "O(N) where N is the size of the value.",
+     .summary = "Returns what a key holds as bytes that RESTORE takes.",
+     .syntax = "key",
+     .tips = "nondeterministic_output"},
+    {.name = "restore",
+     .run = restore_run,
+     .arity = -4,
+     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .keys = {{.first = 1, .access = KEY_OW, .use = KEY_USE_UPDATE}},
+     .since = "2.6.0",
+     .group = "generic",
+     .complexity = RESTORE_COMPLEXITY,
+     .summary = "Makes a key of what DUMP returned.",
+     .syntax = RESTORE_SYNTAX,
+     .history = "3.0.0 Added the `REPLACE` modifier.\n"
+                "5.0.0 Added the `ABSTTL` modifier.\n"
+                "5.0.0 Added the `IDLETIME` and `FREQ` options."},
+    {.name = "restore-asking",
+     .run = restore_run,
+     .arity = -4,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_ASKING | CMD_SYSTEM,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .keys = {{.first = 1, .access = KEY_OW, .use = KEY_USE_UPDATE}},
+     .since = "3.0.0",
+     .group = "server",
+     .complexity = RESTORE_COMPLEXITY,
+     .summary = "RESTORE for a slot that is on its way here, for the cluster's own use.",
+     .syntax = RESTORE_SYNTAX,
+     .history = "3.0.0 Added the `REPLACE` modifier.\n"
+                "5.0.0 Added the `ABSTTL` modifier.\n"
+                "5.0.0 Added the `IDLETIME` and `FREQ` options."},
+};
+
+void commands_register_dump(struct exec *exec, struct type_limits *limits)
+{
+    exec_register(exec, dump_rows, sizeof(dump_rows) / sizeof(dump_rows[0]), limits);
+}

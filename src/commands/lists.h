@@ -1,0 +1,58 @@
+/* What the files of list commands share. */
+#pragma once
+
+#include "exec/call.h"
+#include "exec/exec.h"
+#include "types/limits.h"
+#include "types/list/list.h"
+
+/* The limits that lists are kept within. */
+static inline const struct type_limits *lists_limits(const struct call *call)
+{
+    return call->family;
+}
+
+/* One element as a bulk; a blob is referenced. */
+static inline void lists_reply(struct reply *out, const struct list_item *item)
+{
+    if (item->blob != NULL) {
+        reply_bulk_blob(out, item->blob, 0, item->len);
+    } else if (item->data != NULL) {
+        reply_bulk(out, slice_of(item->data, item->len));
+    } else {
+        reply_bulk_integer(out, item->number);
+    }
+}
+
+/* LEFT or RIGHT; else the error is in the reply. */
+bool lists_end(struct call *call, uint32_t index, enum list_end *end);
+
+/* Adds the argument at `index` to the list at `place`. False: no memory. */
+bool lists_try_push(struct call *call, struct place *place, enum list_end end, uint32_t index);
+
+/* Replies with `count` elements from an end as an array, and removes them; the key of the argument
+ * at `key` too when none are left. Reports the change. */
+void lists_pop_many(struct call *call, uint32_t key, struct place place, enum list_end end,
+                    size_t count);
+
+/* Elements left the list of the argument at `key`: reports it as `event`, and removes the key when
+ * none are left. */
+void lists_shrunk(struct call *call, uint32_t key, struct place place, const char *event);
+
+/* The event of a push or pop at an end. */
+static inline const char *lists_push_event(enum list_end end)
+{
+    return end == LIST_HEAD ? "lpush" : "rpush";
+}
+
+static inline const char *lists_pop_event(enum list_end end)
+{
+    return end == LIST_HEAD ? "lpop" : "rpop";
+}
+
+/* Indices as clients give them, negative ones from the end, clamped to a list's length: elements
+ * [first, first + count). */
+struct lists_range {
+    size_t first, count;
+};
+struct lists_range lists_clamp(int64_t start, int64_t stop, size_t len);

@@ -1,0 +1,79 @@
+/* SSCAN: the members of a set step by step. */
+#include "commands/commands.h"
+#include "commands/scan.h"
+#include "commands/sets.h"
+
+#include "base/num.h"
+
+/* A step of a scan: what it looks for and how many it told. */
+struct sscan {
+    struct scan_options options;
+    struct reply *out;
+    size_t count;
+};
+
+static void sscan_on_item(void *context, const struct set_item *item)
+{
+    struct sscan *scan = context;
+    struct set_scratch scratch;
+    struct slice text = set_item_text(item, &scratch);
+    if (scan_wants(&scan->options, text)) {
+        reply_bulk(scan->out, text);
+        scan->count++;
+    }
+}
+
+static void sscan_reply_cursor(struct reply *out, uint64_t cursor)
+{
+    char digits[NUM_I64_TEXT_MAX + 1];
+    reply_array(out, 2);
+    reply_bulk(out, slice_of(digits, num_format_u64(digits, cursor)));
+}
+
+/* SSCAN key cursor [MATCH pattern] [COUNT count]. The next cursor comes first but is known last:
+ * the members wait in a reply of their own. */
+static void sscan_run(struct call *call)
+{
+    uint64_t cursor;
+    struct value *value;
+    struct reply found;
+    struct sscan scan = {.out = &found};
+    if (!scan_cursor(call, 2, &cursor) || !call_find(call, 1, VALUE_SET, &value)) {
+        return;
+    }
+    if (value == NULL) {
+        sscan_reply_cursor(call->out, 0);
+        reply_array(call->out, 0);
+        return;
+    }
+    if (!scan_options(call, 3, false, &scan.options)) {
+        return;
+    }
+    reply_init(&found, call->out->pool);
+    found.protocol = call->out->protocol;
+    struct set_visitor visitor = {.visit = sscan_on_item, .context = &scan};
+    cursor = set_scan(value, cursor, scan.options.count, &visitor);
+    sscan_reply_cursor(call->out, cursor);
+    reply_array(call->out, scan.count);
+    reply_splice(call->out, &found);
+}
+
+static const struct command sets_scan_rows[] = {
+    {.name = "sscan",
+     .run = sscan_run,
+     .arity = -3,
+     .flags = CMD_READONLY,
+     .categories = ACL_SET,
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .since = "2.8.0",
+     .group = "set",
+     .complexity = "O(COUNT) for a call, O(N) for all the calls that visit N members.",
+     .summary = "Visits the members of a set step by step.",
+     .syntax = "key cursor:integer [MATCH pattern:pattern] [COUNT count:integer]",
+     .tips = "nondeterministic_output"},
+};
+
+void commands_register_sets_scan(struct exec *exec)
+{
+    exec_register(exec, sets_scan_rows, sizeof(sets_scan_rows) / sizeof(sets_scan_rows[0]), NULL);
+}

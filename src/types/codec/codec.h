@@ -1,0 +1,103 @@
+/* Values as bytes of Redis's dump format (RDB) and back: what DUMP, RESTORE, snapshots and full
+ * synchronisation share. Knows the kinds by their public faces alone.
+ *
+ * Written are the plain forms that every Redis since 4.0 reads: a type byte, a count, the elements.
+ * Read are those and the packed forms that Redis up to 7.2 writes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/slice.h"
+#include "types/hash/hash.h"
+#include "types/limits.h"
+#include "types/list/list.h"
+#include "types/set/set.h"
+#include "types/value.h"
+#include "types/zset/zset.h"
+
+struct work_queue;
+
+enum {
+    CODEC_VERSION = 10,     /* Of the format, as written into DUMP payloads. */
+    CODEC_VERSION_MAX = 12, /* Newest that is tried to be read. */
+};
+
+/* ---- Writing ---- */
+
+/* Bytes that grow. Once memory did not suffice, is_failed is set and nothing more is written. */
+struct codec_out {
+    struct blob *blob; /* Owned: one reference; NULL while empty. */
+    bool is_failed;
+};
+
+/* Drops what is held. */
+void codec_out_deinit(struct codec_out *out);
+void codec_out_bytes(struct codec_out *out, struct slice bytes);
+
+/* Lengths and strings, as they stand everywhere in the format. */
+void codec_out_len(struct codec_out *out, uint64_t len);
+void codec_out_text(struct codec_out *out, struct slice text);
+
+/* A value on its way out, which may be written in pieces as long as it does not change. */
+struct codec_writer {
+    const struct value *value;
+    uint64_t left; /* Elements still to write. */
+    bool is_begun;
+    union {
+        struct list_iterator list;
+        struct set_walk set;
+        struct zset_walk zset;
+        struct hash_walk hash;
+    };
+};
+void codec_write_begin(struct codec_writer *writer, const struct value *value);
+
+/* Writes up to `count` elements, and before the first the type and the count. True: all is
+ * written, or there is no memory (out->is_failed). */
+bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64_t count);
+
+/* ---- Reading: bytes that nobody vouches for ---- */
+
+struct codec_reader {
+    const char *at, *end;
+};
+
+struct codec_rules {
+    const struct type_limits *limits;
+    uint64_t hash_seed;
+    struct work_queue *work; /* Where a large value is freed that turned out to be bad; may be NULL.
+                              */
+};
+
+enum codec_result { CODEC_OK, CODEC_BAD, CODEC_NO_MEMORY };
+
+/* Reads a length. False: there is none. */
+bool codec_read_len(struct codec_reader *reader, uint64_t *len);
+
+/* A string, wherever its bytes are. */
+struct codec_text {
+    struct slice text;
+    char *owned;     /* Unpacked bytes, or NULL. */
+    char digits[24]; /* Of an integer. */
+};
+enum codec_result codec_read_text(struct codec_reader *reader, struct codec_text *text);
+void codec_text_deinit(struct codec_text *text);
+
+/* Reads a value, its type byte first, and gives it that key. What is read is a whole and legal
+ * value: never an empty collection, never a duplicate. */
+enum codec_result codec_read_value(struct codec_reader *reader, struct slice key,
+                                   const struct codec_rules *rules, struct value **value);
+
+/* ---- Payloads of DUMP: value, version (2 bytes), CRC-64 of all before ---- */
+
+enum { CODEC_FOOTER_LEN = 10 };
+
+/* A value and its footer, in a blob of its own. NULL: no memory. */
+struct blob *codec_dump(const struct value *value);
+
+/* Whether version and checksum hold. */
+bool codec_payload_is_whole(struct slice payload);
+enum codec_result codec_restore(struct slice payload, struct slice key,
+                                const struct codec_rules *rules, struct value **value);

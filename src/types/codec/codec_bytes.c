@@ -1,0 +1,241 @@
+/* The letters of the dump format: lengths and strings.
+ *
+ *     00xxxxxx                      a length below 64
+ *     01xxxxxx xxxxxxxx             below 16,384
+ *     10000000 u32 big endian       10000001 u64 big endian
+ *     11000000 i8                   strings only: an integer in 1, 2 or 4 bytes, little endian
+ *     11000001 i16
+ *     11000010 i32
+ *     11000011 len len bytes        LZF: packed length, length, packed bytes
+ *
+ * A string is a length and its bytes, or one of the last four. Integers are written in their short
+ * form where Redis does so; nothing is compressed.
+ *
+ * Nothing that is read is believed: a length is at most what is left, and what LZF unpacks to at
+ * most what so many packed bytes can make. */
+#include <endian.h>
+#include <lzf.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "types/codec/codec_internal.h"
+
+enum {
+    LZF_RATIO_MAX = 264,   /* Three bytes make at most 264. */
+    INT_TEXT_LEN_MAX = 11, /* "-2147483648" */
+    OUT_CAP_MIN = 64,
+};
+
+/* ---- Writing ---- */
+
+void codec_out_deinit(struct codec_out *out)
+{
+    if (out->blob != NULL) {
+        blob_drop(out->blob);
+        out->blob = NULL;
+    }
+}
+
+static bool out_reserve(struct codec_out *out, size_t more)
+{
+    struct blob *blob = out->blob;
+    if (out->is_failed) {
+        return false;
+    }
+    size_t len = blob == NULL ? 0 : blob->len;
+    if (blob != NULL && blob->cap - len >= more) {
+        return true;
+    }
+    size_t cap = len + more;
+    cap += cap / 2 + OUT_CAP_MIN;
+    blob = blob == NULL ? blob_try_new(cap) : blob_try_resize(blob, cap);
+    if (blob == NULL) {
+        out->is_failed = true;
+        return false;
+    }
+    out->blob = blob;
+    return true;
+}
+
+void codec_out_bytes(struct codec_out *out, struct slice bytes)
+{
+    if (bytes.len > 0 && out_reserve(out, bytes.len)) {
+        memcpy(out->blob->bytes + out->blob->len, bytes.data, bytes.len);
+        out->blob->len += bytes.len;
+    }
+}
+
+void codec_out_len(struct codec_out *out, uint64_t len)
+{
+    unsigned char bytes[9];
+    size_t count = 1;
+    if (len < 64) {
+        bytes[0] = (unsigned char)len;
+    } else if (len < 16384) {
+        bytes[0] = (unsigned char)(0x40 | len >> 8);
+        bytes[1] = (unsigned char)len;
+        count = 2;
+    } else if (len <= UINT32_MAX) {
+        uint32_t word = htobe32((uint32_t)len);
+        bytes[0] = 0x80;
+        memcpy(bytes + 1, &word, 4);
+        count = 5;
+    } else {
+        uint64_t word = htobe64(len);
+        bytes[0] = 0x81;
+        memcpy(bytes + 1, &word, 8);
+        count = 9;
+    }
+    codec_out_bytes(out, slice_of(bytes, count));
+}
+
+static void out_integer(struct codec_out *out, int64_t number)
+{
+    unsigned step = number >= INT8_MIN && number <= INT8_MAX     ? 0
+                    : number >= INT16_MIN && number <= INT16_MAX ? 1
+                                                                 : 2;
+    uint32_t word = htole32((uint32_t)number);
+    char bytes[5] = {(char)(0xc0 | step)};
+    memcpy(bytes + 1, &word, 4);
+    codec_out_bytes(out, slice_of(bytes, 1 + ((size_t)1 << step)));
+}
+
+void codec_out_text(struct codec_out *out, struct slice text)
+{
+    int64_t number;
+    if (text.len <= INT_TEXT_LEN_MAX && num_parse_i64(text, &number) && number >= INT32_MIN &&
+        number <= INT32_MAX) {
+        out_integer(out, number);
+        return;
+    }
+    codec_out_len(out, text.len);
+    codec_out_bytes(out, text);
+}
+
+/* ---- Reading ---- */
+
+static bool read_bytes(struct codec_reader *reader, void *to, size_t len)
+{
+    if ((size_t)(reader->end - reader->at) < len) {
+        return false;
+    }
+    memcpy(to, reader->at, len);
+    reader->at += len;
+    return true;
+}
+
+/* A length, or with *is_special the number of a string's special form. */
+static bool read_len(struct codec_reader *reader, uint64_t *len, bool *is_special)
+{
+    unsigned char head[2];
+    *is_special = false;
+    if (!read_bytes(reader, head, 1)) {
+        return false;
+    }
+    unsigned low = head[0] & 0x3fU;
+    switch (head[0] >> 6) {
+    case 0:
+        *len = low;
+        return true;
+    case 1:
+        *len = low << 8;
+        if (!read_bytes(reader, head + 1, 1)) {
+            return false;
+        }
+        *len |= head[1];
+        return true;
+    case 3:
+        *len = low;
+        *is_special = true;
+        return true;
+    default:
+        break;
+    }
+    uint64_t word = 0;
+    if (head[0] == 0x80) {
+        uint32_t half;
+        if (!read_bytes(reader, &half, 4)) {
+            return false;
+        }
+        *len = be32toh(half);
+        return true;
+    }
+    if (head[0] != 0x81 || !read_bytes(reader, &word, 8)) {
+        return false;
+    }
+    *len = be64toh(word);
+    return true;
+}
+
+bool codec_read_len(struct codec_reader *reader, uint64_t *len)
+{
+    bool is_special;
+    return read_len(reader, len, &is_special) && !is_special;
+}
+
+static enum codec_result read_integer(struct codec_reader *reader, unsigned step,
+                                      struct codec_text *text)
+{
+    uint32_t word = 0;
+    unsigned len = 1U << step;
+    if (!read_bytes(reader, &word, len)) {
+        return CODEC_BAD;
+    }
+    unsigned shift = 32 - len * 8;
+    int32_t number = (int32_t)(le32toh(word) << shift) >> shift;
+    text->text = slice_of(text->digits, num_format_i64(text->digits, number));
+    return CODEC_OK;
+}
+
+static enum codec_result read_lzf(struct codec_reader *reader, struct codec_text *text)
+{
+    uint64_t packed_len;
+    uint64_t len;
+    if (!codec_read_len(reader, &packed_len) || !codec_read_len(reader, &len)) {
+        return CODEC_BAD;
+    }
+    if (packed_len > (size_t)(reader->end - reader->at) || packed_len == 0 || len == 0 ||
+        packed_len > UINT32_MAX || len > packed_len * LZF_RATIO_MAX || len > UINT32_MAX) {
+        return CODEC_BAD;
+    }
+    char *bytes = mem_try_alloc(len);
+    if (bytes == NULL) {
+        return CODEC_NO_MEMORY;
+    }
+    if (lzf_decompress(reader->at, (unsigned)packed_len, bytes, (unsigned)len) != len) {
+        mem_free(bytes);
+        return CODEC_BAD;
+    }
+    reader->at += packed_len;
+    text->owned = bytes;
+    text->text = slice_of(bytes, len);
+    return CODEC_OK;
+}
+
+enum codec_result codec_read_text(struct codec_reader *reader, struct codec_text *text)
+{
+    uint64_t len;
+    bool is_special;
+    text->owned = NULL;
+    if (!read_len(reader, &len, &is_special)) {
+        return CODEC_BAD;
+    }
+    if (is_special) {
+        if (len < 3) {
+            return read_integer(reader, (unsigned)len, text);
+        }
+        return len == 3 ? read_lzf(reader, text) : CODEC_BAD;
+    }
+    if (len > (size_t)(reader->end - reader->at)) {
+        return CODEC_BAD;
+    }
+    text->text = slice_of(reader->at, len);
+    reader->at += len;
+    return CODEC_OK;
+}
+
+void codec_text_deinit(struct codec_text *text)
+{
+    mem_free(text->owned);
+    text->owned = NULL;
+}

@@ -1,0 +1,88 @@
+/* Inside the codec: types, and elements from the packed forms. */
+#pragma once
+
+#include "types/codec/codec.h"
+
+/* Type bytes. */
+enum codec_type {
+    TYPE_STRING = 0,
+    TYPE_LIST = 1,
+    TYPE_SET = 2,
+    TYPE_ZSET = 3, /* Scores as text. */
+    TYPE_HASH = 4,
+    TYPE_ZSET_2 = 5, /* Scores as doubles. */
+    TYPE_HASH_ZIPMAP = 9,
+    TYPE_LIST_ZIPLIST = 10,
+    TYPE_SET_INTSET = 11,
+    TYPE_ZSET_ZIPLIST = 12,
+    TYPE_HASH_ZIPLIST = 13,
+    TYPE_LIST_QUICKLIST = 14,
+    TYPE_HASH_LISTPACK = 16,
+    TYPE_ZSET_LISTPACK = 17,
+    TYPE_LIST_QUICKLIST_2 = 18,
+    TYPE_SET_LISTPACK = 20,
+};
+
+enum packed_form { PACKED_ZIPMAP, PACKED_ZIPLIST, PACKED_INTSET, PACKED_LISTPACK };
+
+/* A walk over the elements of a packed form, with every byte checked. */
+struct packed {
+    enum packed_form form;
+    const unsigned char *at, *end;
+    uint32_t entry_len;  /* ziplist: bytes of the entry before. */
+    uint32_t width;      /* intset: bytes of an integer. */
+    int64_t last_number; /* intset: the one before. */
+    bool has_last;
+    bool is_value; /* zipmap: a value comes next. */
+};
+
+/* False: not such a form. */
+bool packed_open(struct packed *packed, enum packed_form form, struct slice bytes);
+
+/* The next element; *has_item is false at the end. Nothing is allocated. */
+enum codec_result packed_next(struct packed *packed, struct codec_text *text, bool *has_item);
+
+/* Elements one by one, from a plain form or from a packed one. */
+struct source {
+    struct codec_reader *reader;
+    bool is_packed;
+    uint64_t left;            /* Plain: elements still to come. */
+    struct codec_text holder; /* Packed: its bytes. */
+    struct packed packed;
+};
+enum codec_result source_open_plain(struct source *source, struct codec_reader *reader,
+                                    uint64_t per_count);
+enum codec_result source_open_packed(struct source *source, struct codec_reader *reader,
+                                     enum packed_form form);
+void source_close(struct source *source);
+
+/* The text is the caller's to deinit. */
+enum codec_result source_next(struct source *source, struct codec_text *text, bool *has_item);
+
+/* The same where an element must come: the end is bad. */
+enum codec_result source_need(struct source *source, struct codec_text *text);
+
+/* What a value is read with. */
+struct reading {
+    struct codec_reader *reader;
+    enum codec_type type;
+    struct slice key;
+    const struct codec_rules *rules;
+    struct place place; /* The value that is being built; value NULL: not begun. */
+};
+
+enum codec_result read_string(struct reading *reading);
+enum codec_result read_list(struct reading *reading);
+enum codec_result read_set(struct reading *reading);
+enum codec_result read_zset(struct reading *reading);
+enum codec_result read_hash(struct reading *reading);
+
+/* Begin: the walk and the number of elements. Step: one element. */
+void write_list_begin(struct codec_writer *writer);
+void write_list_step(struct codec_writer *writer, struct codec_out *out);
+void write_set_begin(struct codec_writer *writer);
+void write_set_step(struct codec_writer *writer, struct codec_out *out);
+void write_zset_begin(struct codec_writer *writer);
+void write_zset_step(struct codec_writer *writer, struct codec_out *out);
+void write_hash_begin(struct codec_writer *writer);
+void write_hash_step(struct codec_writer *writer, struct codec_out *out);

@@ -1,0 +1,129 @@
+/* Hashes: small ones as a pack inside the value's block, large ones as a table of entries.
+ *
+ *     encoding   payload                                  OBJECT ENCODING
+ *     PACKED     field, value, field, value, ...          listpack
+ *     VOLATILE   the same, behind the earliest expiry     listpackex
+ *     TABLE      pointer to a table of entries            hashtable
+ *
+ * A hash is packed until a limit is passed (types/limits.h), and stays a table from then on.
+ * Reading and changing know nothing of commands: who removes the last field removes the key. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/rng.h"
+#include "base/slice.h"
+#include "ds/pack.h"
+#include "ds/table.h"
+#include "types/limits.h"
+#include "types/value.h"
+
+/* What changes need to know. */
+struct hash_rules {
+    const struct type_limits *limits;
+    uint64_t seed;  /* For the hash function of a table that begins now. */
+    int64_t now_ms; /* Unix ms, for what expires; 0 works, slower. */
+};
+
+/* A field and its value, borrowed until the hash changes; pack_text gives the text of either. */
+struct hash_pair {
+    struct pack_item field, text;
+    int64_t expire_ms; /* Unix ms; HASH_NO_EXPIRE: it stays. */
+};
+enum { HASH_NO_EXPIRE = -1 };
+
+/* ---- Reading ---- */
+
+size_t hash_count(const struct value *value);  /* Fields. O(fields) while packed, then O(1). */
+bool hash_is_empty(const struct value *value); /* O(1). */
+
+/* False: there is no such field. O(fields) while packed, then O(1). */
+bool hash_find(const struct value *value, struct slice field, struct hash_pair *pair);
+
+/* Bytes of an item's text. */
+size_t hash_text_len(const struct pack_item *item);
+
+/* Iteration in one go: the hash must not change until it ends. Packed ones in order of insertion.
+ */
+struct hash_walk {
+    const struct value *value;
+    size_t at; /* Of the next pair of a pack. */
+    struct table_iterator iterator;
+};
+struct hash_walk hash_walk(const struct value *value);
+bool hash_walk_next(struct hash_walk *walk, struct hash_pair *pair); /* False: the end. */
+
+/* HSCAN: visits about `count` fields from `cursor` on and returns the cursor to go on with, 0 at
+ * the end. A packed hash is visited as a whole. What is there throughout is visited. */
+typedef void (*hash_visit_fn)(void *context, const struct hash_pair *pair);
+uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, hash_visit_fn visit,
+                   void *context);
+
+/* Picks from a hash that is not empty: several picks share what a packed one costs (O(fields) once,
+ * 4 bytes per field). */
+struct hash_picker {
+    const struct value *value;
+    struct rng *rng;   /* Borrowed. */
+    uint32_t *offsets; /* Of the pairs of a pack, owned; NULL for a table. */
+    size_t count;      /* Fields. */
+};
+struct hash_picker hash_picker_open(const struct value *value, struct rng *rng);
+void hash_picker_close(struct hash_picker *picker);
+
+/* A uniformly random pair. Expected O(1). */
+void hash_pick(const struct hash_picker *picker, struct hash_pair *pair);
+
+/* Visits `count` distinct random pairs, `count` not more than there are. O(count) when that is less
+ * than a third of the fields, else O(fields). */
+void hash_pick_distinct(const struct hash_picker *picker, size_t count, hash_visit_fn visit,
+                        void *context);
+
+/* ---- Changing ---- */
+
+/* An empty hash, packed. NULL: no memory. */
+struct value *hash_try_new(struct slice key, bool has_expire) __attribute__((warn_unused_result));
+
+/* HASH_NO_MEMORY: nothing has changed. */
+enum hash_put_result { HASH_NO_MEMORY, HASH_ADDED, HASH_REPLACED };
+
+/* Sets a field, which with its value is not part of the hash. May convert a packed hash. */
+enum hash_put_result hash_try_put(struct place *place, struct slice field, struct slice text,
+                                  const struct hash_rules *rules)
+    __attribute__((warn_unused_result));
+
+/* The same with an expiry (unix ms below 2^48, or HASH_NO_EXPIRE). The field then stays until
+ * hash_expire is called with a later time: whoever stores the hash sees to that. */
+enum hash_put_result hash_try_put_until(struct place *place, struct slice field, struct slice text,
+                                        int64_t expire_ms, const struct hash_rules *rules)
+    __attribute__((warn_unused_result));
+
+/* Gives a field that is there another expiry. False: no memory. */
+bool hash_try_set_expire(struct place *place, struct slice field, int64_t expire_ms,
+                         const struct hash_rules *rules) __attribute__((warn_unused_result));
+
+/* Removes a field; false: there was none. The hash may be empty then. Cannot fail. */
+bool hash_remove(struct place *place, struct slice field);
+
+/* ---- Expiry of fields; for hashes with VALUE_HAS_VOLATILE_PARTS ---- */
+
+static inline bool hash_is_volatile(const struct value *value)
+{
+    return (value->flags & VALUE_HAS_VOLATILE_PARTS) != 0;
+}
+
+/* A moment before which no field expires (unix ms), and the place in the owner's timer wheel: both
+ * in one word that the hash keeps for its owner. */
+int64_t hash_next_expiry_ms(const struct value *value);
+uint16_t hash_wheel_place(const struct value *value);
+void hash_set_wheel_place(struct value *value, uint16_t wheel_place);
+
+/* Removes at most `max` fields whose last millisecond has passed; `on_field` is called before each
+ * goes. True: no such field is left, and hash_next_expiry_ms is later than `now_ms` or the hash is
+ * volatile no more. The hash may be empty then. */
+typedef void (*hash_expire_fn)(void *context, struct slice field);
+bool hash_expire(struct place *place, int64_t now_ms, size_t max, hash_expire_fn on_field,
+                 void *context);
+
+extern const struct value_ops hash_ops;

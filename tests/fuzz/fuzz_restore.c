@@ -1,0 +1,240 @@
+/* Fuzzes RESTORE: whatever the bytes are, they are refused, or the value that they make keeps its
+ * invariants, survives every use, and is written and read again as the same value.
+ *
+ * The checksum is put right by the harness, for a fuzzer would not find it. With -DFUZZ_STANDALONE
+ * the program makes its own inputs, from payloads that it dumps and then damages: `fuzz_restore
+ * [count] [seed]`. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/crc.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "base/work.h"
+#include "types/codec/codec.h"
+#include "types/string/string.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void require(bool holds, const char *what)
+{
+    if (!holds) {
+        fprintf(stderr, "%s\n", what);
+        abort();
+    }
+}
+
+static struct value *restore(struct slice payload, const struct type_limits *limits,
+                             struct work_queue *work)
+{
+    const struct codec_rules rules = {.limits = limits, .hash_seed = 7, .work = work};
+    struct value *value = NULL;
+    enum codec_result result = codec_restore(payload, slice_of("key", 3), &rules, &value);
+    require((result == CODEC_OK) == (value != NULL), "a result without a value, or the reverse");
+    return value;
+}
+
+/* Uses a value as commands do: at its ends and in its middle. */
+static void use_list(struct place *place, const struct type_limits *limits, struct work_queue *work)
+{
+    require(list_len(place->value) > 0, "an empty list");
+    size_t middle = list_len(place->value) / 2;
+    require(list_try_insert(place, middle, slice_of("new", 3), NULL, limits), "no memory");
+    require(list_try_set(place, middle, slice_of("set", 3), NULL, limits), "no memory");
+    require(list_remove_equal(place, LIST_TAIL, slice_of("set", 3), 1) == 1,
+            "what was set is lost");
+    list_drop(place, LIST_HEAD, 1, work);
+    require(list_try_push(place, LIST_HEAD, slice_of("1", 1), NULL, limits), "no memory");
+}
+
+static void use_set(struct place *place, const struct type_limits *limits)
+{
+    const struct set_rules rules = {.limits = limits, .hash_seed = 7};
+    struct set_item item = set_item_of(slice_of("\xff new", 5));
+    bool is_new = !set_has(place->value, &item);
+    require(set_count(place->value) > 0, "an empty set");
+    require((set_try_add(place, &item, &rules) == SET_CHANGED) == is_new,
+            "set: add and has differ");
+    require(set_remove(place, &item), "set: what was added is lost");
+}
+
+static void use_hash(struct place *place, const struct type_limits *limits)
+{
+    const struct hash_rules rules = {.limits = limits, .seed = 7};
+    struct slice field = slice_of("\xff new", 5);
+    struct hash_pair pair;
+    bool is_new = !hash_find(place->value, field, &pair);
+    require(hash_count(place->value) > 0, "an empty hash");
+    require((hash_try_put(place, field, field, &rules) == HASH_ADDED) == is_new,
+            "hash: put and find differ");
+    require(hash_remove(place, field), "hash: what was put is lost");
+}
+
+static void use_zset(struct place *place, const struct type_limits *limits)
+{
+    const struct zset_rules rules = {.limits = limits, .hash_seed = 7};
+    struct zset_put put = {.member = slice_of("\xff new", 5), .score = 1.5};
+    double score;
+    bool is_new = !zset_score(place->value, put.member, &score);
+    require(zset_count(place->value) > 0, "an empty sorted set");
+    enum zset_result result = zset_try_put(place, &put, &rules);
+    require((result == ZSET_ADDED) == is_new, "zset: put and score differ");
+    require(zset_remove(place, put.member), "zset: what was put is lost");
+}
+
+static void use(struct place *place, const struct type_limits *limits, struct work_queue *work)
+{
+    switch (value_kind(place->value)) {
+    case VALUE_LIST:
+        use_list(place, limits, work);
+        break;
+    case VALUE_SET:
+        use_set(place, limits);
+        break;
+    case VALUE_HASH:
+        use_hash(place, limits);
+        break;
+    case VALUE_ZSET:
+        use_zset(place, limits);
+        break;
+    default:
+        require(string_try_append(place, slice_of("x", 1)), "no memory");
+        break;
+    }
+    value_ops_of(place->value)->check(place->value);
+}
+
+/* A value that was read is written, and read and written again: the bytes are the same length, and
+ * for kinds that have an order the same. */
+static void write_and_read(const struct value *value, const struct type_limits *limits,
+                           struct work_queue *work)
+{
+    struct blob *first = codec_dump(value);
+    require(first != NULL && codec_payload_is_whole(blob_slice(first)), "its own dump is refused");
+    struct value *again = restore(blob_slice(first), limits, work);
+    require(again != NULL, "its own dump cannot be read");
+    value_ops_of(again)->check(again);
+    struct blob *second = codec_dump(again);
+    require(second != NULL && first->len == second->len, "dumps differ in length");
+    if (value_kind(value) == VALUE_LIST || value_kind(value) == VALUE_STRING) {
+        require(slice_equal(blob_slice(first), blob_slice(second)), "dumps differ");
+    }
+    blob_drop(first);
+    blob_drop(second);
+    value_free(again, work);
+}
+
+/* The first byte chooses the limits, the rest is the payload without its footer. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 2) {
+        return 0;
+    }
+    struct work_queue work;
+    work_queue_init(&work);
+    struct type_limits limits = type_limits_default();
+    if (data[0] % 2 != 0) {
+        limits.hash_entries = limits.set_listpack_entries = limits.zset_entries = 2;
+        limits.list_size = 2;
+    }
+    struct buf payload;
+    buf_init(&payload);
+    buf_append(&payload, slice_of(data + 1, size - 1));
+    buf_append(&payload, slice_of("\x0a\x00", 2));
+    uint64_t crc = crc64(0, buf_slice(&payload));
+    buf_append(&payload, slice_of(&crc, sizeof(crc)));
+    require(codec_payload_is_whole(buf_slice(&payload)), "a right checksum is refused");
+    struct place place = {.value = restore(buf_slice(&payload), &limits, &work)};
+    if (place.value != NULL) {
+        value_ops_of(place.value)->check(place.value);
+        write_and_read(place.value, &limits, &work);
+        use(&place, &limits, &work);
+        value_free(place.value, &work);
+    }
+    buf_deinit(&payload);
+    work_drain(&work);
+    return 0;
+}
+
+#ifdef FUZZ_STANDALONE
+
+enum { DAMAGES_MAX = 4 };
+
+/* Payloads as Redis 7.0 and its forerunners write them, without footers: where damage begins. */
+static const struct {
+    const char *bytes;
+    size_t len;
+} seeds[] = {
+#define SEED(text)                                                                                 \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
+    SEED("\x00\x05hello"),
+    SEED("\x00\xc0\x85"),
+    SEED("\x00\xc3\x09\x40\x64\x01\x61\x61\xe0\x50\x00\x01\x61\x61"),
+    SEED("\x01\x03\x01\x61\xc1\x00\x01\x02\x62\x63"),
+    SEED("\x02\x02\x01\x61\x01\x62"),
+    SEED("\x04\x01\x01\x66\x01\x76"),
+    SEED(
+        "\x05\x02\x01\x61\x00\x00\x00\x00\x00\x00\xf0\x3f\x01\x62\x00\x00\x00\x00\x00\x00\x00\x40"),
+    SEED("\x03\x02\x01\x61\x01\x31\x01\x62\xfe"),
+    /* listpack: "a" 1 300 "b" -5 */
+    SEED("\x10\x12\x12\x00\x00\x00\x04\x00\x81\x61\x02\x01\x01\x81\x62\x02\xc1\x2c\x02\xff"),
+    SEED("\x11\x11\x11\x00\x00\x00\x04\x00\x81\x61\x02\x01\x01\x81\x62\x02\x02\x01\xff"),
+    SEED("\x14\x0d\x0d\x00\x00\x00\x03\x00\x81\x61\x02\x81\x62\x02\xff"),
+    SEED("\x12\x02\x02\x0d\x0d\x00\x00\x00\x03\x00\x81\x61\x02\x81\x62\x02\xff\x01\x03xyz"),
+    /* ziplist: "a" 2 */
+    SEED("\x0a\x10\x10\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01\x61\x03\xf3\xff"),
+    SEED("\x0d\x10\x10\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01\x61\x03\xf3\xff"),
+    SEED("\x0c\x10\x10\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01\x61\x03\xf3\xff"),
+    SEED("\x0e\x01\x10\x10\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01\x61\x03\xf3\xff"),
+    /* intset and zipmap */
+    SEED("\x0b\x0c\x02\x00\x00\x00\x02\x00\x00\x00\x01\x00\x05\x00"),
+    SEED("\x09\x07\x01\x01\x61\x01\x00\x62\xff"),
+#undef SEED
+};
+
+static void make_input(struct buf *out, struct rng *rng)
+{
+    size_t seed = (size_t)rng_below(rng, sizeof(seeds) / sizeof(seeds[0]));
+    buf_clear(out);
+    buf_append_byte(out, (char)rng_next(rng));
+    buf_append(out, slice_of(seeds[seed].bytes, seeds[seed].len));
+    for (uint64_t i = rng_below(rng, DAMAGES_MAX + 1); i > 0; i--) {
+        size_t at = 1 + (size_t)rng_below(rng, out->len - 1);
+        switch (rng_below(rng, 4)) {
+        case 0:
+            out->data[at] = (char)rng_next(rng);
+            break;
+        case 1:
+            out->data[at] = (char)(out->data[at] + (rng_below(rng, 2) == 0 ? 1 : -1));
+            break;
+        case 2:
+            buf_append(out, slice_of(seeds[seed].bytes, rng_below(rng, seeds[seed].len)));
+            break;
+        default:
+            out->len = out->len > 2 ? 2 + (size_t)rng_below(rng, out->len - 2) : out->len;
+            break;
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 20000;
+    unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
+    struct rng rng;
+    struct buf input;
+    rng_seed(&rng, seed);
+    buf_init(&input);
+    for (unsigned long i = 0; i < count; i++) {
+        make_input(&input, &rng);
+        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.len);
+    }
+    buf_deinit(&input);
+    printf("fuzz_restore: %lu inputs, seed %lu\n", count, seed);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,115 @@
+"""Hashes over a socket: shapes of replies in both protocols, conversion, large ones."""
+import time
+
+from harness import Case, main
+
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
+
+class Fields(Case):
+    def test_fields_are_set_read_and_removed(self):
+        self.assertEqual(self.call("HSET", "h", "a", "1", "b", "two"), 2)
+        self.assertEqual(self.call("HGET", "h", "b"), b"two")
+        self.assertEqual(self.call("HMGET", "h", "a", "x", "b"), [b"1", None, b"two"])
+        self.assertEqual(self.call("HINCRBY", "h", "a", "41"), 42)
+        self.assertEqual(self.call("HINCRBYFLOAT", "h", "a", "0.5"), b"42.5")
+        self.assertEqual(self.call("HDEL", "h", "a", "b"), 2)
+        self.assertEqual(self.call("EXISTS", "h"), 0)
+
+    def test_binary_fields_and_values_come_back(self):
+        field, value = bytes(range(256)), b"\r\n\x00" * 5000
+        self.assertEqual(self.call("HSET", "h", field, value, b"", b""), 2)
+        self.assertEqual(self.call("HGET", "h", field), value)
+        self.assertEqual(self.call("HGET", "h", b""), b"")
+        self.assertEqual(self.call("HSTRLEN", "h", field), 15000)
+
+    def test_another_type_is_refused(self):
+        self.call("SET", "s", "v")
+        for words in (("HSET", "s", "f", "v"), ("HGET", "s", "f"), ("HGETALL", "s"), ("HSCAN", "s", "0")):
+            self.assertEqual(self.call(*words), WRONG_TYPE)
+
+    def test_config_sets_when_a_hash_leaves_the_packed_form(self):
+        self.call("CONFIG", "SET", "hash-max-listpack-entries", "3", "hash-max-ziplist-value", "10")
+        try:
+            self.call("HSET", "h", "a", "1", "b", "2", "c", "3")
+            self.assertEqual(self.call("OBJECT", "ENCODING", "h"), b"listpack")
+            self.call("HSET", "h", "d", "4")
+            self.assertEqual(self.call("OBJECT", "ENCODING", "h"), b"hashtable")
+            self.call("HSET", "g", "a", "x" * 11)
+            self.assertEqual(self.call("OBJECT", "ENCODING", "g"), b"hashtable")
+        finally:
+            self.call("CONFIG", "SET", "hash-max-listpack-entries", "512", "hash-max-listpack-value", "64")
+
+
+class Expiry(Case):
+    def wait_until(self, wanted, *words):
+        for _ in range(500):
+            if self.call(*words) == wanted:
+                return
+            time.sleep(0.01)
+        self.assertEqual(self.call(*words), wanted)
+
+    def test_fields_go_and_take_the_key_along(self):
+        for entries in (512, 0):
+            self.call("CONFIG", "SET", "hash-max-listpack-entries", entries)
+            self.call("HSET", "h", *[word for n in range(100) for word in ("f%d" % n, "v")], "stays", "v")
+            self.call("HPEXPIRE", "h", "30", "FIELDS", "100", *["f%d" % n for n in range(100)])
+            self.wait_until(1, "HLEN", "h")
+            self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"v"])
+            self.assertEqual(self.call("HPEXPIRE", "h", "30", "FIELDS", "1", "stays"), [1])
+            self.wait_until(0, "DBSIZE")
+        self.call("CONFIG", "SET", "hash-max-listpack-entries", 512)
+
+    def test_a_database_moves_with_its_expiries(self):
+        self.call("HSETEX", "h", "PX", "50", "FIELDS", "1", "f", "v")
+        self.call("SWAPDB", "0", "5")
+        self.assertEqual(self.call("DBSIZE"), 0)
+        self.call("SELECT", "5")
+        self.wait_until(0, "DBSIZE")
+        self.call("SELECT", "0")
+
+
+class Large(Case):
+    def fill(self, count):
+        for start in range(0, count, 1000):
+            words = []
+            for number in range(start, min(start + 1000, count)):
+                words += ["field:%d" % number, str(number)]
+            self.call("HSET", "big", *words)
+
+    def test_everything_is_there(self):
+        self.fill(20000)
+        self.assertEqual(self.call("HLEN", "big"), 20000)
+        flat = self.call("HGETALL", "big")
+        self.assertEqual({flat[i]: flat[i + 1] for i in range(0, len(flat), 2)},
+                         {b"field:%d" % n: b"%d" % n for n in range(20000)})
+
+    def test_a_scan_visits_what_stays_while_fields_come_and_go(self):
+        self.fill(5000)
+        seen, cursor, extra = {}, b"0", 0
+        while True:
+            cursor, flat = self.call("HSCAN", "big", cursor, "COUNT", "100")
+            for i in range(0, len(flat), 2):
+                seen[flat[i]] = flat[i + 1]
+            self.call("HSET", "big", "extra:%d" % extra, "x")
+            self.call("HDEL", "big", "field:%d" % (4000 + extra))
+            extra += 1
+            if cursor == b"0":
+                break
+        for number in range(4000):
+            self.assertEqual(seen.get(b"field:%d" % number), b"%d" % number)
+
+    def test_copies_and_removals_of_large_ones_are_whole(self):
+        self.fill(20000)
+        self.assertEqual(self.call("COPY", "big", "twin"), 1)
+        self.assertEqual(self.call("UNLINK", "big"), 1)
+        self.assertEqual(self.call("HLEN", "twin"), 20000)
+        self.assertEqual(self.call("HGET", "twin", "field:777"), b"777")
+        self.assertEqual(self.call("RENAME", "twin", "other"), "OK")
+        self.assertEqual(len(self.call("HRANDFIELD", "other", "500")), 500)
+        self.assertEqual(len(set(self.call("HRANDFIELD", "other", "15000"))), 15000)
+        self.assertEqual(len(self.call("HRANDFIELD", "other", "-500")), 500)
+
+
+if __name__ == "__main__":
+    main()

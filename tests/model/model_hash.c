@@ -1,0 +1,155 @@
+/* Hashes against a naive twin: random fields and values in every encoding, with limits of nothing,
+ * of a few and without end, and every invariant checked after each step. */
+#include "base/mem.h"
+#include "tests/unit/test.h"
+#include "types/hash/hash.h"
+
+enum { FIELDS = 64, STEPS = 4000, TEXT_MAX = 300 };
+
+struct twin {
+    bool is_present;
+    size_t len;
+    char text[TEXT_MAX];
+};
+
+struct model {
+    struct rng rng;
+    struct type_limits limits;
+    struct hash_rules rules;
+    struct place place;
+    struct twin twins[FIELDS];
+    size_t count;
+};
+
+static unsigned below(struct model *model, unsigned bound)
+{
+    return (unsigned)rng_below(&model->rng, bound);
+}
+
+/* Names of many forms: numbers, short and long texts. */
+static struct slice name_of(unsigned index, char *room)
+{
+    int len = index % 3 == 0   ? sprintf(room, "%d", (int)index * 977 - 20000)
+              : index % 3 == 1 ? sprintf(room, "field:%u", index)
+                               : sprintf(room, "%0*u", (int)(index * 3), index);
+    return slice_of(room, (size_t)len);
+}
+
+static size_t random_text(struct model *model, char *text)
+{
+    if (below(model, 3) == 0) {
+        return num_format_i64(text, (int64_t)(rng_next(&model->rng) >> below(model, 64)));
+    }
+    size_t len = below(model, below(model, 10) == 0 ? TEXT_MAX : 24);
+    for (size_t i = 0; i < len; i++) {
+        text[i] = (char)below(model, 256);
+    }
+    return len;
+}
+
+static void step_put(struct model *model, struct slice field, struct twin *twin)
+{
+    char text[TEXT_MAX];
+    size_t len = random_text(model, text);
+    bool is_failing = below(model, 20) == 0;
+    mem_fail_after(is_failing ? 1 + below(model, 3) : 0);
+    enum hash_put_result result =
+        hash_try_put(&model->place, field, slice_of(text, len), &model->rules);
+    mem_fail_after(0);
+    CHECK(is_failing || result != HASH_NO_MEMORY);
+    if (result == HASH_NO_MEMORY) {
+        return;
+    }
+    CHECK((result == HASH_ADDED) == !twin->is_present);
+    model->count += !twin->is_present;
+    twin->is_present = true;
+    twin->len = len;
+    memcpy(twin->text, text, len);
+}
+
+static void check_field(struct model *model, struct slice field, const struct twin *twin)
+{
+    struct hash_pair pair;
+    char digits[PACK_DIGITS];
+    bool is_there = hash_find(model->place.value, field, &pair);
+    CHECK(is_there == twin->is_present);
+    if (is_there) {
+        CHECK(slice_equal(pack_text(&pair.text, digits), slice_of(twin->text, twin->len)));
+        CHECK(slice_equal(pack_text(&pair.field, digits), field));
+    }
+}
+
+static void check_all(struct model *model)
+{
+    hash_ops.check(model->place.value);
+    CHECK(hash_count(model->place.value) == model->count);
+    CHECK(hash_is_empty(model->place.value) == (model->count == 0));
+    for (unsigned i = 0; i < FIELDS; i++) {
+        char room[TEXT_MAX];
+        check_field(model, name_of(i, room), &model->twins[i]);
+    }
+    struct hash_walk walk = hash_walk(model->place.value);
+    struct hash_pair pair;
+    size_t walked = 0;
+    while (hash_walk_next(&walk, &pair)) {
+        walked++;
+    }
+    CHECK(walked == model->count);
+}
+
+static void step(struct model *model)
+{
+    char room[TEXT_MAX];
+    unsigned index = below(model, FIELDS);
+    struct slice field = name_of(index, room);
+    struct twin *twin = &model->twins[index];
+    unsigned what = below(model, 100);
+    if (what < 60) {
+        step_put(model, field, twin);
+    } else if (what < 97) {
+        CHECK(hash_remove(&model->place, field) == twin->is_present);
+        model->count -= twin->is_present;
+        twin->is_present = false;
+    } else {
+        struct value *copy =
+            hash_ops.copy(model->place.value, slice_from_text("another key"), below(model, 2) == 0);
+        value_free(model->place.value, NULL);
+        model->place.value = copy;
+    }
+    check_all(model);
+}
+
+static void run(size_t entries, size_t value_max, uint64_t seed)
+{
+    struct model *model = mem_zalloc(sizeof(*model));
+    rng_seed(&model->rng, seed);
+    model->limits = type_limits_default();
+    model->limits.hash_entries = entries;
+    model->limits.hash_value = value_max;
+    model->rules = (struct hash_rules){.limits = &model->limits, .seed = seed};
+    for (unsigned round = 0; round < 8; round++) {
+        memset(model->twins, 0, sizeof(model->twins));
+        model->count = 0;
+        model->place.value = hash_try_new(slice_from_text("key"), round % 2 == 0);
+        for (unsigned i = 0; i < STEPS / 8; i++) {
+            step(model);
+        }
+        value_free(model->place.value, NULL);
+    }
+    mem_free(model);
+}
+
+TEST(model_hash, a_table_agrees_with_its_twin)
+{
+    run(0, 0, test_seed());
+}
+
+TEST(model_hash, a_pack_agrees_with_its_twin)
+{
+    run(SIZE_MAX, SIZE_MAX, test_seed() + 1);
+}
+
+TEST(model_hash, a_hash_that_converts_agrees_with_its_twin)
+{
+    run(20, 100, test_seed() + 2);
+}

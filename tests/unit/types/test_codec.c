@@ -1,0 +1,188 @@
+/* The codec of the dump format: letters, forms of Redis, and what is refused. */
+#include "base/mem.h"
+#include "base/work.h"
+#include "tests/unit/test.h"
+#include "types/codec/codec.h"
+#include "types/string/string.h"
+
+static const struct type_limits *limits(void)
+{
+    static const struct type_limits defaults = {.hash_entries = 512,
+                                                .hash_value = 64,
+                                                .set_intset_entries = 512,
+                                                .set_listpack_entries = 128,
+                                                .set_listpack_value = 64,
+                                                .zset_entries = 128,
+                                                .zset_value = 64,
+                                                .list_size = -2};
+    return &defaults;
+}
+
+static struct value *read_value(const char *bytes, size_t len)
+{
+    const struct codec_rules rules = {.limits = limits(), .hash_seed = 1};
+    struct codec_reader reader = {.at = bytes, .end = bytes + len};
+    struct value *value = NULL;
+    enum codec_result result = codec_read_value(&reader, slice_of("k", 1), &rules, &value);
+    CHECK((result == CODEC_OK) == (value != NULL));
+    CHECK(value == NULL || reader.at == reader.end);
+    return value;
+}
+
+#define READ(bytes) read_value(bytes, sizeof(bytes) - 1)
+
+static bool is_refused(const char *bytes, size_t len)
+{
+    struct value *value = read_value(bytes, len);
+    if (value != NULL) {
+        value_free(value, NULL);
+    }
+    return value == NULL;
+}
+
+#define IS_REFUSED(bytes) is_refused(bytes, sizeof(bytes) - 1)
+
+static void check_writes(const struct value *value, const char *wanted, size_t len)
+{
+    struct codec_out out = {.blob = NULL};
+    struct codec_writer writer;
+    codec_write_begin(&writer, value);
+    while (!codec_write_step(&writer, &out, 1)) {
+    }
+    CHECK(slice_equal(blob_slice(out.blob), slice_of(wanted, len)));
+    codec_out_deinit(&out);
+}
+
+static void check_string(const char *bytes, size_t len, const char *wanted)
+{
+    struct value *value = read_value(bytes, len);
+    struct string_scratch scratch;
+    CHECK(value != NULL);
+    CHECK(slice_equal(string_get(value, &scratch), slice_from_text(wanted)));
+    value_free(value, NULL);
+}
+
+TEST(codec, strings_are_read_in_every_form)
+{
+    check_string("\x00\x05hello", 7, "hello");
+    check_string("\x00\x40\x03xyz", 6, "xyz");
+    check_string("\x00\x80\x00\x00\x00\x03xyz", 9, "xyz");
+    check_string("\x00\x81\x00\x00\x00\x00\x00\x00\x00\x03xyz", 13, "xyz");
+    check_string("\x00\xc0\x85", 3, "-123");
+    check_string("\x00\xc1\x39\x30", 4, "12345");
+    check_string("\x00\xc2\x00\x00\x00\x80", 6, "-2147483648");
+    check_string("\x00\xc3\x09\x14\x01"
+                 "aa\xe0\x07\x00\x01"
+                 "aa",
+                 13, "aaaaaaaaaaaaaaaaaaaa");
+}
+
+TEST(codec, numbers_are_written_in_their_short_form)
+{
+    struct codec_out out = {.blob = NULL};
+    codec_out_text(&out, slice_of("-1", 2));
+    codec_out_text(&out, slice_of("128", 3));
+    codec_out_text(&out, slice_of("65536", 5));
+    codec_out_text(&out, slice_of("2147483648", 10));
+    codec_out_text(&out, slice_of("01", 2));
+    codec_out_len(&out, 300);
+    codec_out_len(&out, 70000);
+    const char wanted[] = "\xc0\xff\xc1\x80\x00\xc2\x00\x00\x01\x00\x0a"
+                          "2147483648\x02"
+                          "01\x41\x2c\x80\x00\x01\x11\x70";
+    CHECK(slice_equal(blob_slice(out.blob), slice_of(wanted, sizeof(wanted) - 1)));
+    codec_out_deinit(&out);
+}
+
+TEST(codec, packed_forms_of_redis_are_read)
+{
+    static const char plain[] = "\x01\x02\x01\x61\xc0\x02"; /* A list of "a" and 2. */
+    struct value *value = READ("\x12\x01\x02\x0c\x0c\x00\x00\x00\x02\x00\x81\x61\x02\x02\x01\xff");
+    CHECK(value != NULL);
+    check_writes(value, plain, sizeof(plain) - 1);
+    value_free(value, NULL);
+    value = READ("\x0e\x01\x10\x10\x00\x00\x00\x0d\x00\x00\x00\x02\x00\x00\x01\x61\x03\xf3\xff");
+    CHECK(value != NULL);
+    check_writes(value, plain, sizeof(plain) - 1);
+    value_free(value, NULL);
+    value = READ("\x0b\x0c\x02\x00\x00\x00\x02\x00\x00\x00\xff\xff\x05\x00");
+    CHECK(value != NULL && set_count(value) == 2);
+    value_free(value, NULL);
+    value = READ("\x09\x07\x01\x01\x61\x01\x00\x62\xff");
+    CHECK(value != NULL && hash_count(value) == 1);
+    value_free(value, NULL);
+    value = READ("\x03\x02\x01\x61\x03-.5\x01\x62\xfe");
+    CHECK(value != NULL && zset_count(value) == 2);
+    value_free(value, NULL);
+}
+
+TEST(codec, a_writer_can_stop_after_any_element)
+{
+    static const char bytes[] = "\x05\x02\x01\x62\x00\x00\x00\x00\x00\x00\x00\x40\x01\x61\x00\x00"
+                                "\x00\x00\x00\x00\xf0\x3f";
+    struct value *value = read_value(bytes, sizeof(bytes) - 1);
+    CHECK(value != NULL);
+    check_writes(value, bytes, sizeof(bytes) - 1);
+    value_free(value, NULL);
+}
+
+TEST(codec, what_cannot_be_is_refused)
+{
+    CHECK(IS_REFUSED(""));
+    CHECK(IS_REFUSED("\x00"));
+    CHECK(IS_REFUSED("\x00\x05hell"));
+    CHECK(IS_REFUSED("\x00\xc4\x00"));
+    CHECK(IS_REFUSED("\x00\xc3\x01\x80\xff\xff\xff\xff\x00")); /* One byte makes no 4 GiB. */
+    CHECK(IS_REFUSED("\x01\x00"));                             /* No elements. */
+    CHECK(IS_REFUSED("\x01\x81\xff\xff\xff\xff\xff\xff\xff\xff\x01\x61"));
+    CHECK(IS_REFUSED("\x02\x02\x01\x61\x01\x61")); /* The same member twice. */
+    CHECK(IS_REFUSED("\x04\x02\x01\x61\x01\x62\x01\x61\x01\x63"));
+    CHECK(IS_REFUSED("\x04\x01\x01\x61"));
+    CHECK(IS_REFUSED("\x05\x01\x01\x61\x00\x00\x00\x00\x00\x00\xf8\x7f")); /* NaN. */
+    CHECK(IS_REFUSED("\x03\x01\x01\x61\xfd"));
+    CHECK(IS_REFUSED("\x0b\x0c\x02\x00\x00\x00\x02\x00\x00\x00\x05\x00\x05\x00"));
+    CHECK(IS_REFUSED("\x10\x0a\x0a\x00\x00\x00\x01\x00\x81\x61\x02\xff")); /* A field alone. */
+    CHECK(IS_REFUSED("\x14\x0a\x0a\x00\x00\x00\x01\x00\x81\x61\x03\xff"));
+    CHECK(IS_REFUSED("\x14\x07\x07\x00\x00\x00\x00\x00\xff"));
+    CHECK(IS_REFUSED("\x12\x01\x03\x01\x61"));
+    CHECK(IS_REFUSED("\x07\x00"));
+    CHECK(IS_REFUSED("\x63\x00"));
+}
+
+TEST(codec, a_payload_with_a_wrong_bit_is_not_whole)
+{
+    struct value *value = string_try_new(slice_of("k", 1), slice_of("text", 4), false);
+    struct blob *payload = codec_dump(value);
+    CHECK(payload->len == 6 + CODEC_FOOTER_LEN);
+    CHECK(codec_payload_is_whole(blob_slice(payload)));
+    for (size_t i = 0; i < payload->len * 8; i++) {
+        payload->bytes[i / 8] ^= (char)(1 << (i % 8));
+        CHECK(!codec_payload_is_whole(blob_slice(payload)));
+        payload->bytes[i / 8] ^= (char)(1 << (i % 8));
+    }
+    CHECK(!codec_payload_is_whole(slice_of(payload->bytes, CODEC_FOOTER_LEN - 1)));
+    blob_drop(payload);
+    value_free(value, NULL);
+}
+
+TEST(codec, without_memory_nothing_is_left_behind)
+{
+    static const char bytes[] = "\x04\x02\x01\x61\x01\x62\x01\x63\x01\x64";
+    const struct codec_rules rules = {.limits = limits(), .hash_seed = 1};
+    for (unsigned failure = 1; failure <= 2; failure++) {
+        struct codec_reader reader = {.at = bytes, .end = bytes + sizeof(bytes) - 1};
+        struct value *value = NULL;
+        mem_fail_after(failure);
+        enum codec_result result = codec_read_value(&reader, slice_of("k", 1), &rules, &value);
+        mem_fail_after(0);
+        CHECK(result != CODEC_BAD);
+        if (value != NULL) {
+            value_free(value, NULL);
+        }
+    }
+    struct value *value = READ("\x04\x02\x01\x61\x01\x62\x01\x63\x01\x64");
+    mem_fail_after(1);
+    CHECK(codec_dump(value) == NULL);
+    mem_fail_after(0);
+    value_free(value, NULL);
+}

@@ -1,0 +1,322 @@
+/* Hashes in both encodings: what they hold, when they convert, what a failure leaves. */
+#include "types/hash/hash.h"
+
+#include "base/mem.h"
+#include "base/work.h"
+#include "tests/unit/test.h"
+
+enum { SEED = 7 };
+
+struct bed {
+    struct place place;
+    struct type_limits limits;
+    struct hash_rules rules;
+    struct rng rng;
+};
+
+static struct slice text_of(const char *text)
+{
+    return slice_from_text(text);
+}
+
+static void bed_open(struct bed *bed, size_t entries)
+{
+    *bed = (struct bed){.limits = type_limits_default()};
+    bed->limits.hash_entries = entries;
+    bed->rules = (struct hash_rules){.limits = &bed->limits, .seed = SEED};
+    bed->place.value = hash_try_new(text_of("some:key"), false);
+    rng_seed(&bed->rng, test_seed());
+}
+
+static void bed_close(struct bed *bed)
+{
+    hash_ops.check(bed->place.value);
+    value_free(bed->place.value, NULL);
+}
+
+static enum hash_put_result put(struct bed *bed, const char *field, const char *text)
+{
+    enum hash_put_result result =
+        hash_try_put(&bed->place, text_of(field), text_of(text), &bed->rules);
+    hash_ops.check(bed->place.value);
+    return result;
+}
+
+static void put_numbered(struct bed *bed, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char field[32];
+        snprintf(field, sizeof(field), "field:%u", i);
+        CHECK(hash_try_put(&bed->place, text_of(field), text_of("value"), &bed->rules) ==
+              HASH_ADDED);
+    }
+    hash_ops.check(bed->place.value);
+}
+
+/* Whether the field has the value; NULL: is absent. */
+static bool has(const struct bed *bed, const char *field, const char *text)
+{
+    struct hash_pair pair;
+    char digits[PACK_DIGITS];
+    if (!hash_find(bed->place.value, text_of(field), &pair)) {
+        return text == NULL;
+    }
+    return text != NULL && slice_equal(pack_text(&pair.text, digits), text_of(text)) &&
+           hash_text_len(&pair.text) == strlen(text) &&
+           slice_equal(pack_text(&pair.field, digits), text_of(field));
+}
+
+static bool is_table(const struct bed *bed)
+{
+    return strcmp(hash_ops.encoding_name(bed->place.value), "hashtable") == 0;
+}
+
+static void check_fields(size_t entries)
+{
+    struct bed bed;
+    bed_open(&bed, entries);
+    CHECK(hash_is_empty(bed.place.value) && has(&bed, "a", NULL));
+    CHECK(put(&bed, "a", "1") == HASH_ADDED && put(&bed, "12", "text") == HASH_ADDED);
+    CHECK(put(&bed, "", "") == HASH_ADDED && put(&bed, "a", "-70000") == HASH_REPLACED);
+    CHECK(has(&bed, "a", "-70000") && has(&bed, "12", "text") && has(&bed, "", ""));
+    CHECK(put(&bed, "12", "a much longer text than before") == HASH_REPLACED);
+    CHECK(put(&bed, "a", "x") == HASH_REPLACED);
+    CHECK(has(&bed, "a", "x") && has(&bed, "12", "a much longer text than before"));
+    CHECK(hash_count(bed.place.value) == 3 && is_table(&bed) == (entries == 0));
+    CHECK(hash_remove(&bed.place, text_of("12")) && !hash_remove(&bed.place, text_of("12")));
+    CHECK(has(&bed, "12", NULL) && has(&bed, "", ""));
+    CHECK(hash_remove(&bed.place, text_of("a")) && hash_remove(&bed.place, text_of("")));
+    CHECK(hash_is_empty(bed.place.value));
+    bed_close(&bed);
+}
+
+TEST(hash, fields_come_and_go_while_packed)
+{
+    check_fields(512);
+}
+
+TEST(hash, fields_come_and_go_in_a_table)
+{
+    check_fields(0);
+}
+
+TEST(hash, one_field_too_many_converts_and_keeps_everything)
+{
+    struct bed bed;
+    bed_open(&bed, 4);
+    put_numbered(&bed, 4);
+    CHECK(!is_table(&bed) && put(&bed, "field:2", "7") == HASH_REPLACED && !is_table(&bed));
+    CHECK(put(&bed, "field:4", "value") == HASH_ADDED && is_table(&bed));
+    CHECK(hash_count(bed.place.value) == 5);
+    CHECK(has(&bed, "field:0", "value") && has(&bed, "field:2", "7") &&
+          has(&bed, "field:4", "value"));
+    hash_remove(&bed.place, text_of("field:4"));
+    CHECK(is_table(&bed)); /* There is no way back. */
+    bed_close(&bed);
+}
+
+TEST(hash, a_long_field_or_value_converts)
+{
+    char text[66];
+    memset(text, 'x', 65);
+    text[65] = '\0';
+    for (unsigned round = 0; round < 2; round++) {
+        struct bed bed;
+        bed_open(&bed, 512);
+        put(&bed, "short", "short");
+        text[64] = '\0';
+        CHECK(put(&bed, round == 0 ? text : "f", round == 0 ? "v" : text) == HASH_ADDED);
+        CHECK(!is_table(&bed));
+        text[64] = 'x';
+        CHECK(put(&bed, round == 0 ? text : "f", round == 0 ? "v" : text) ==
+              (round == 0 ? HASH_ADDED : HASH_REPLACED));
+        CHECK(is_table(&bed) && has(&bed, "short", "short"));
+        bed_close(&bed);
+    }
+}
+
+TEST(hash, a_pack_never_outgrows_its_block)
+{
+    struct bed bed;
+    bed_open(&bed, SIZE_MAX);
+    bed.limits.hash_value = SIZE_MAX;
+    char *text = mem_alloc(30001);
+    memset(text, 'x', 30000);
+    text[30000] = '\0';
+    CHECK(put(&bed, "a", text) == HASH_ADDED && put(&bed, "b", text) == HASH_ADDED);
+    CHECK(!is_table(&bed) && put(&bed, "c", text) == HASH_ADDED && is_table(&bed));
+    CHECK(has(&bed, "a", text) && has(&bed, "c", text));
+    mem_free(text);
+    bed_close(&bed);
+}
+
+TEST(hash, a_small_hash_is_one_small_block)
+{
+    struct bed bed;
+    bed_open(&bed, 512);
+    value_free(bed.place.value, NULL);
+    bed.place.value = hash_try_new(text_of("user:00000000001"), false);
+    const char *const pairs[] = {"name", "value:01", "mail", "value:02",
+                                 "city", "value:03", "year", "value:04"};
+    for (unsigned i = 0; i < 8; i += 2) {
+        put(&bed, pairs[i], pairs[i + 1]);
+    }
+    CHECK(hash_ops.memory(bed.place.value, 0) <= 96);
+    bed_close(&bed);
+}
+
+TEST(hash, failures_change_nothing)
+{
+    struct bed bed;
+    bed_open(&bed, 2);
+    put(&bed, "a", "1");
+    put(&bed, "b", "2");
+    for (unsigned nth = 1; nth < 8; nth++) { /* Some of these fail in the conversion. */
+        mem_fail_after(nth);
+        enum hash_put_result result =
+            hash_try_put(&bed.place, text_of("c"), text_of("3"), &bed.rules);
+        mem_fail_after(0);
+        hash_ops.check(bed.place.value);
+        CHECK(has(&bed, "a", "1") && has(&bed, "b", "2"));
+        CHECK(has(&bed, "c", result == HASH_NO_MEMORY ? NULL : "3"));
+        CHECK(nth > 1 || result == HASH_NO_MEMORY);
+        hash_remove(&bed.place, text_of("c"));
+    }
+    char text[200];
+    memset(text, 'x', 199);
+    text[199] = '\0';
+    put(&bed, "c", "3");
+    mem_fail_after(1);
+    CHECK(hash_try_put(&bed.place, text_of("a"), text_of(text), &bed.rules) == HASH_NO_MEMORY);
+    mem_fail_after(0);
+    CHECK(has(&bed, "a", "1"));
+    bed_close(&bed);
+}
+
+TEST(hash, a_copy_is_its_own)
+{
+    for (size_t entries = 0; entries <= 512; entries += 512) {
+        struct bed bed;
+        bed_open(&bed, entries);
+        put_numbered(&bed, 300);
+        struct bed twin = bed;
+        twin.place.value = hash_ops.copy(bed.place.value, text_of("other"), true);
+        twin.rules.limits = &twin.limits;
+        CHECK(hash_remove(&bed.place, text_of("field:7")) && has(&twin, "field:7", "value"));
+        CHECK(hash_count(twin.place.value) == 300 && hash_count(bed.place.value) == 299);
+        bed_close(&bed);
+        bed_close(&twin);
+    }
+}
+
+TEST(hash, a_copy_without_memory_leaves_nothing)
+{
+    struct bed bed;
+    bed_open(&bed, 0);
+    put_numbered(&bed, 20);
+    size_t used = mem_used();
+    for (unsigned nth = 1; nth <= 21; nth++) {
+        mem_fail_after(nth);
+        CHECK(hash_ops.copy(bed.place.value, text_of("other"), false) == NULL);
+    }
+    mem_fail_after(0);
+    CHECK(mem_used() == used);
+    bed_close(&bed);
+}
+
+TEST(hash, a_large_one_is_freed_in_slices)
+{
+    struct bed bed;
+    bed_open(&bed, 0);
+    put_numbered(&bed, 2000);
+    CHECK(hash_ops.effort(bed.place.value) > 2000);
+    size_t memory = hash_ops.memory(bed.place.value, 0);
+    size_t sampled = hash_ops.memory(bed.place.value, 100);
+    CHECK(sampled > memory / 2 && sampled < memory * 2);
+    struct work_queue work;
+    work_queue_init(&work);
+    value_free(bed.place.value, &work);
+    CHECK(work.job_count == 1);
+    work_drain(&work);
+    CHECK(work_is_idle(&work));
+}
+
+struct seen {
+    unsigned counts[600];
+    unsigned total;
+};
+
+static void on_pair(void *context, const struct hash_pair *pair)
+{
+    struct seen *seen = context;
+    char digits[PACK_DIGITS];
+    struct slice field = pack_text(&pair->field, digits);
+    char number[16] = {0};
+    memcpy(number, field.data + 6, field.len - 6);
+    seen->counts[atoi(number)]++;
+    seen->total++;
+}
+
+static void check_picks(size_t entries)
+{
+    struct bed bed;
+    bed_open(&bed, entries);
+    put_numbered(&bed, 300);
+    struct hash_picker picker = hash_picker_open(bed.place.value, &bed.rng);
+    static const size_t wanted[] = {1, 10, 99, 100, 150, 299, 300};
+    for (unsigned i = 0; i < 7; i++) {
+        struct seen seen = {.total = 0};
+        hash_pick_distinct(&picker, wanted[i], on_pair, &seen);
+        CHECK(seen.total == wanted[i]);
+        for (unsigned k = 0; k < 300; k++) {
+            CHECK(seen.counts[k] <= 1);
+        }
+    }
+    struct seen seen = {.total = 0};
+    for (unsigned i = 0; i < 300 * 40; i++) {
+        struct hash_pair pair;
+        hash_pick(&picker, &pair);
+        on_pair(&seen, &pair);
+    }
+    for (unsigned k = 0; k < 300; k++) { /* 40 are expected, 6.3 is the deviation. */
+        CHECK(seen.counts[k] > 8 && seen.counts[k] < 80);
+    }
+    hash_picker_close(&picker);
+    bed_close(&bed);
+}
+
+TEST(hash, picks_from_a_pack_are_fair_and_distinct)
+{
+    check_picks(512);
+}
+
+TEST(hash, picks_from_a_table_are_fair_and_distinct)
+{
+    check_picks(0);
+}
+
+TEST(hash, a_scan_sees_what_stays_while_the_hash_grows_and_converts)
+{
+    struct bed bed;
+    bed_open(&bed, 100);
+    put_numbered(&bed, 90);
+    struct seen seen = {.total = 0};
+    CHECK(hash_scan(bed.place.value, 0, 5, on_pair, &seen) == 0 && seen.total == 90);
+    bed.limits.hash_entries = 0;
+    put(&bed, "field:90", "v");
+    seen = (struct seen){.total = 0};
+    uint64_t cursor = 0;
+    unsigned next = 91;
+    do {
+        cursor = hash_scan(bed.place.value, cursor, 5, on_pair, &seen);
+        for (unsigned i = 0; i < 20 && next < 600; i++, next++) {
+            char field[32];
+            snprintf(field, sizeof(field), "field:%u", next);
+            put(&bed, field, "v");
+        }
+    } while (cursor != 0);
+    for (unsigned k = 0; k <= 90; k++) {
+        CHECK(seen.counts[k] == 1);
+    }
+    bed_close(&bed);
+}
