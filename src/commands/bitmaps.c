@@ -201,7 +201,7 @@ static void bitpos_run(struct call *call)
     if (!range_parse(call, 3, &range)) {
         return;
     }
-    if (!range_within(&range, bitmap.text.len, &from, &to)) {
+    if (bitmap.text.len == 0 || !range_within(&range, bitmap.text.len, &from, &to)) {
         reply_integer(call->out, -1);
         return;
     }

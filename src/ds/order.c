@@ -100,11 +100,6 @@ static inline size_t level_node_size(uint32_t level)
     return sizeof(struct order_node) + level_cap(level) * level_slot_size(level);
 }
 
-static inline char *node_slot(const struct order_node *node, size_t index)
-{
-    return (char *)(uintptr_t)node->body + index * level_slot_size(node->level);
-}
-
 static struct order_node *node_new(struct order *order, uint32_t level)
 {
     ASSERT(level < ORDER_LEVELS_MAX);

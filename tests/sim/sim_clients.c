@@ -9,6 +9,7 @@
 #include "base/work.h"
 #include "commands/commands.h"
 #include "tests/unit/net/bed.h"
+#include "types/limits.h"
 
 enum { CLIENTS = 4, KEYS = 5, WORLDS = 800, STEPS = 150, PUMPS = 5000000 };
 
@@ -25,6 +26,9 @@ struct actor {
 
 static const struct connection_family identity = {
     .version = "7.2.0", .mode = "standalone", .role = "master"};
+
+/* The random pipelines use strings, which have no limits. */
+static const struct type_limits no_collections = {.list_size = -2};
 
 static void world_open(struct bed *bed, uint64_t seed)
 {
@@ -43,7 +47,7 @@ static void world_open(struct bed *bed, uint64_t seed)
         &(struct keyspace_options){.db_count = 2, .rng = &bed->rng, .work = &bed->work});
     bed->exec = exec_new(&(struct exec_options){
         .keyspace = bed->keyspace, .work = &bed->work, .rng = &bed->rng, .now = &bed->now});
-    commands_register_all(bed->exec, &identity);
+    commands_register_all(bed->exec, &identity, &no_collections);
     bed->net = net_new(bed->ring, bed->exec);
     CHECK(net_listen(bed->net, &(struct ring_listen_options){.address = "127.0.0.1",
                                                              .port = bed->port,

@@ -1,3 +1,4 @@
+/* Sorted-set and geo commands, spoken by fake clients. */
 #include "tests/unit/commands/family.h"
 
 TEST(zsets, zadd_reports_what_changed)

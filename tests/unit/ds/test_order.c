@@ -1,3 +1,4 @@
+/* The counted B+ tree: order, ranks, bounds, walks and sliced destruction. */
 #include "ds/order.h"
 
 #include "base/mem.h"
