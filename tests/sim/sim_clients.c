@@ -27,9 +27,6 @@ struct actor {
 static const struct connection_family identity = {
     .version = "7.2.0", .mode = "standalone", .role = "master"};
 
-/* The random pipelines use strings, which have no limits. */
-static const struct type_limits no_collections = {.list_size = -2};
-
 static void world_open(struct bed *bed, uint64_t seed)
 {
     log_configure(&(struct log_config){.level = LOG_NOTHING, .path = "", .role = 'M'});
@@ -47,7 +44,9 @@ static void world_open(struct bed *bed, uint64_t seed)
         &(struct keyspace_options){.db_count = 2, .rng = &bed->rng, .work = &bed->work});
     bed->exec = exec_new(&(struct exec_options){
         .keyspace = bed->keyspace, .work = &bed->work, .rng = &bed->rng, .now = &bed->now});
-    commands_register_all(bed->exec, &identity, &no_collections);
+    static struct type_limits limits; /* Outlives the world; the pipelines use strings alone. */
+    limits = type_limits_default();
+    commands_register_all(bed->exec, &identity, &limits);
     bed->net = net_new(bed->ring, bed->exec);
     CHECK(net_listen(bed->net, &(struct ring_listen_options){.address = "127.0.0.1",
                                                              .port = bed->port,
