@@ -229,7 +229,7 @@ TEST(pack, random_integers_come_back)
         box.len = 0;
         box_append(&box, text);
         struct pack_item item;
-        int64_t back;
+        int64_t back = 0;
         CHECK(pack_next(box_pack(&box), 0, &item) == box.len && pack_item_i64(&item, &back));
         CHECK(back == number && box.len == pack_size_i64(number) && is_valid(&box, 1));
     }
