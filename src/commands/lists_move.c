@@ -20,14 +20,14 @@ struct moved {
 
 static void moved_take(struct moved *moved, const struct list_item *item)
 {
-    struct list_scratch scratch;
-    struct slice text = list_item_text(item, &scratch);
     moved->blob = item->blob;
     if (item->blob != NULL) {
-        moved->text = text;
+        moved->text = blob_slice(item->blob);
         blob_share(item->blob);
         return;
     }
+    struct list_scratch scratch;
+    struct slice text = list_item_text(item, &scratch);
     if (text.len > 0) {
         memcpy(moved->bytes, text.data, text.len);
     }

@@ -60,10 +60,10 @@ static inline bool pack_item_i64(const struct pack_item *item, int64_t *out)
     return true;
 }
 
-/* The first of the items at `at`, `at + stride`, ... whose text is `wanted`, or PACK_NONE. Stride 2
+/* The first of the items at `at`, `at + stride`, ... whose text is `text`, or PACK_NONE. Stride 2
  * finds a field among fields and values. With `index` not NULL, the number of strides walked: of
  * what was found, or how many there are. */
-size_t pack_find(struct slice pack, size_t at, struct slice wanted, size_t stride, size_t *index);
+size_t pack_find(struct slice pack, size_t at, struct slice text, size_t stride, size_t *index);
 
 /* Whether the item at `at` has this text. */
 bool pack_is(struct slice pack, size_t at, struct slice text);
