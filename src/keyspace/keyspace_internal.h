@@ -25,6 +25,20 @@ struct evict_pool {
     unsigned count;
 };
 
+/* Where moving values stands; see defrag.c. */
+struct defrag {
+    bool is_running;
+    unsigned db_index;
+    unsigned share;      /* Percent of the time. */
+    uint64_t cursor;     /* In that database's table. */
+    uint64_t pass_moved; /* In this pass. */
+    uint64_t pass_kept;
+    bool is_pass_vain; /* The last pass hardly moved anything. */
+    size_t vain_waste; /* What the heap wasted after it. */
+    int64_t look_us;   /* When the heap is to be looked at again. */
+    int64_t due_us;    /* When the next slice is due. */
+};
+
 struct db {
     struct keyspace *keyspace;
     uint64_t hash_seed;    /* The keyspace's, close at hand. */
@@ -66,6 +80,7 @@ struct keyspace {
     unsigned evict_db;         /* Where the next random eviction looks. */
     int64_t exceeded_since_us; /* Monotonic time when the limit was passed; 0: below it. */
     struct evict_pool pool;
+    struct defrag defrag;
 };
 
 /* --- db.c --- */

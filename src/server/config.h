@@ -57,6 +57,7 @@ struct config {
     int64_t policy;
     int64_t samples;
     int64_t tenacity;
+    bool is_defragmenting;
     int64_t lfu_log_factor, lfu_decay_minutes;
     int64_t hz;
 

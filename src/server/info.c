@@ -194,7 +194,7 @@ static void write_memory(struct server *server, struct buf *out)
     line_u64(out, "mem_cluster_links", 0);
     line_u64(out, "mem_aof_buffer", 0);
     line_text(out, "mem_allocator", mem_allocator_name());
-    line_u64(out, "active_defrag_running", 0);
+    line_u64(out, "active_defrag_running", keyspace_defrag_share(server->keyspace));
     line_u64(out, "lazyfree_pending_objects", server->work.job_count);
     line_u64(out, "lazyfreed_objects", 0);
 }
@@ -263,11 +263,6 @@ static void write_stats(struct server *server, struct buf *out)
                                         "total_forks",
                                         "migrate_cached_sockets",
                                         "slave_expires_tracked_keys",
-                                        "active_defrag_hits",
-                                        "active_defrag_misses",
-                                        "active_defrag_key_hits",
-                                        "active_defrag_key_misses",
-                                        "total_active_defrag_time",
                                         "current_active_defrag_time",
                                         "tracking_total_keys",
                                         "tracking_total_items",
@@ -285,6 +280,11 @@ static void write_stats(struct server *server, struct buf *out)
     line_u64(out, "expired_time_cap_reached_count", 0);
     line_u64(out, "expire_cycle_cpu_milliseconds", keys->expire_cycle_us / 1000);
     line_u64(out, "evicted_keys", keys->evicted);
+    line_u64(out, "active_defrag_hits", keys->defrag_moved);
+    line_u64(out, "active_defrag_misses", keys->defrag_kept);
+    line_u64(out, "active_defrag_key_hits", keys->defrag_moved);
+    line_u64(out, "active_defrag_key_misses", keys->defrag_kept);
+    line_u64(out, "total_active_defrag_time", keys->defrag_us / 1000);
     line_u64(out, "evicted_clients", net->clients_evicted);
     line_u64(out, "total_eviction_exceeded_time", keys->eviction_exceeded_us / 1000);
     line_u64(out, "current_eviction_exceeded_time", 0);
