@@ -194,6 +194,12 @@ void mem_stats_read(struct mem_stats *stats)
         .allocated = used, .active = used, .resident = rss, .mapped = rss, .rss = rss};
 }
 
+size_t mem_waste(size_t *allocated)
+{
+    *allocated = mem_used();
+    return 0;
+}
+
 /* By the address alone, so that it is as arbitrary as an allocator's answer and repeats itself. */
 bool mem_is_sparse(const void *block)
 {
@@ -362,12 +368,25 @@ static size_t stat_read(const char *name)
     return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
-void mem_stats_read(struct mem_stats *stats)
+/* jemalloc's figures are snapshots; advancing the epoch takes a new one. */
+static void stats_refresh(void)
 {
-    /* jemalloc's figures are snapshots; advancing the epoch takes a new one. */
     uint64_t epoch = 1;
     size_t size = sizeof(epoch);
     (void)mallctl("epoch", &epoch, &size, &epoch, size);
+}
+
+size_t mem_waste(size_t *allocated)
+{
+    stats_refresh();
+    *allocated = stat_read("stats.allocated");
+    size_t active = stat_read("stats.active");
+    return active > *allocated ? active - *allocated : 0;
+}
+
+void mem_stats_read(struct mem_stats *stats)
+{
+    stats_refresh();
     *stats = (struct mem_stats){.allocated = stat_read("stats.allocated"),
                                 .active = stat_read("stats.active"),
                                 .resident = stat_read("stats.resident"),
@@ -385,8 +404,8 @@ struct slab_query {
     size_t bin_free_count, bin_count;
 };
 
-/* How full the slabs of one size must be for moving blocks to be worth nothing: 15/16. */
-enum { SPARSE_SHARE_MIN = 16 };
+/* How full the slabs of one size must be for moving blocks to be worth nothing: 31/32. */
+enum { SPARSE_SHARE_MIN = 32 };
 
 bool mem_is_sparse(const void *block)
 {

@@ -56,6 +56,10 @@ struct mem_stats {
 };
 void mem_stats_read(struct mem_stats *stats);
 
+/* Bytes of the pages that hold blocks less the bytes of these blocks, and the latter alone. About
+ * 10 us: asks the kernel nothing. */
+size_t mem_waste(size_t *allocated);
+
 /* Whether `block` lies in a slab (the pages that hold blocks of one size) with more room than is
  * usual for that size, where the size has enough room elsewhere that moving the block there may
  * empty the slab. About 60 ns. The C library's allocator has no slabs: then every third block or so
