@@ -21,8 +21,8 @@ ALLOWED = {
     "log.o": {"log_sink"},  # The log sink.
     "signals.o": {"signals"},  # What a signal handler, which has no argument, reports on.
     "assert.o": {"assert_hook"},  # Where a failed assertion goes.
-    # The allocator's state: its options, read by jemalloc before main, its counters, and the
-    # countdown with which tests make it fail.
+    # The allocator's state: its options, read by jemalloc before main, its counters, the place
+    # of a query, and the countdown with which tests make it fail.
     "mem.o": {
         "malloc_conf",
         "thread_slots",
@@ -30,6 +30,7 @@ ALLOWED = {
         "departed",
         "libc_used",
         "fail_countdown",
+        "query_path",
     },
 }
 

@@ -20,6 +20,12 @@
  *   2. What a thread that left still had in use is kept in `departed`, so the sum never jumps.
  *   3. Only mem_try_ calls count down to an injected failure.
  *
+ * Slabs. jemalloc cuts pages into slabs of blocks of one size, and a slab's pages go back to the
+ * kernel only when all its blocks are free. It can tell for a block how many of its slab's blocks
+ * are free and how many of all slabs of that size; new blocks come from one slab until it is full,
+ * then from the oldest that has room. So moving blocks out of what is emptier than the average
+ * fills the old slabs and empties the young ones.
+ *
  * Rejected: a header in front of each block (8 bytes per item break the memory budget) and
  * stats.allocated (it needs an epoch refresh, which walks the arenas). */
 #include "base/mem.h"
@@ -188,6 +194,29 @@ void mem_stats_read(struct mem_stats *stats)
         .allocated = used, .active = used, .resident = rss, .mapped = rss, .rss = rss};
 }
 
+size_t mem_waste(size_t *allocated)
+{
+    *allocated = mem_used();
+    return 0;
+}
+
+/* By the address alone, so that it is as arbitrary as an allocator's answer and repeats itself. */
+bool mem_is_sparse(const void *block)
+{
+    return ((uintptr_t)block >> 4) % 3 == 0;
+}
+
+void *mem_move(void *block, size_t size)
+{
+    void *moved = raw_alloc(size);
+    if (moved == NULL) {
+        return NULL;
+    }
+    memcpy(moved, block, size);
+    mem_free_sized(block, size);
+    return moved;
+}
+
 void mem_purge(void)
 {
 }
@@ -216,6 +245,10 @@ struct thread_slot {
 };
 
 static struct thread_slot thread_slots[MEM_THREADS_MAX];
+/* Where jemalloc keeps the query about a block's slab, looked up once. */
+enum { MEM_QUERY_DEPTH = 3 };
+static size_t query_path[MEM_QUERY_DEPTH];
+
 static unsigned slot_count; /* Slots ever used; grows only. */
 static uint64_t departed;   /* Bytes in use that threads left behind; wraps when negative. */
 
@@ -335,12 +368,25 @@ static size_t stat_read(const char *name)
     return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
-void mem_stats_read(struct mem_stats *stats)
+/* jemalloc's figures are snapshots; advancing the epoch takes a new one. */
+static void stats_refresh(void)
 {
-    /* jemalloc's figures are snapshots; advancing the epoch takes a new one. */
     uint64_t epoch = 1;
     size_t size = sizeof(epoch);
     (void)mallctl("epoch", &epoch, &size, &epoch, size);
+}
+
+size_t mem_waste(size_t *allocated)
+{
+    stats_refresh();
+    *allocated = stat_read("stats.allocated");
+    size_t active = stat_read("stats.active");
+    return active > *allocated ? active - *allocated : 0;
+}
+
+void mem_stats_read(struct mem_stats *stats)
+{
+    stats_refresh();
     *stats = (struct mem_stats){.allocated = stat_read("stats.allocated"),
                                 .active = stat_read("stats.active"),
                                 .resident = stat_read("stats.resident"),
@@ -348,6 +394,45 @@ void mem_stats_read(struct mem_stats *stats)
                                 .metadata = stat_read("stats.metadata"),
                                 .mapped = stat_read("stats.mapped"),
                                 .rss = mem_read_rss()};
+}
+
+/* jemalloc's answer about one block, in its order. */
+struct slab_query {
+    void *current; /* The slab that new blocks of this size come from. */
+    size_t free_count, count;
+    size_t bytes; /* Of the slab. */
+    size_t bin_free_count, bin_count;
+};
+
+/* How full the slabs of one size must be for moving blocks to be worth nothing: 31/32. */
+enum { SPARSE_SHARE_MIN = 32 };
+
+bool mem_is_sparse(const void *block)
+{
+    if (query_path[0] == 0 && query_path[1] == 0) {
+        size_t depth = MEM_QUERY_DEPTH;
+        (void)mallctlnametomib("experimental.utilization.query", query_path, &depth);
+    }
+    struct slab_query query;
+    size_t size = sizeof(query);
+    if (mallctlbymib(query_path, MEM_QUERY_DEPTH, &query, &size, &block, sizeof(block)) != 0) {
+        return false;
+    }
+    bool is_current = (uintptr_t)block - (uintptr_t)query.current < query.bytes;
+    return query.free_count > 0 && !is_current &&
+           query.bin_free_count * SPARSE_SHARE_MIN > query.bin_count &&
+           query.free_count * query.bin_count >= query.bin_free_count * query.count;
+}
+
+void *mem_move(void *block, size_t size)
+{
+    void *moved = mallocx(size, MALLOCX_TCACHE_NONE);
+    if (moved == NULL) {
+        return NULL;
+    }
+    memcpy(moved, block, size);
+    sdallocx(block, size, MALLOCX_TCACHE_NONE);
+    return moved;
 }
 
 /* 4096 is MALLCTL_ARENAS_ALL, which is a name only for the preprocessor of mallctlbymib. */

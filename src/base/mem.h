@@ -56,6 +56,20 @@ struct mem_stats {
 };
 void mem_stats_read(struct mem_stats *stats);
 
+/* Bytes of the pages that hold blocks less the bytes of these blocks, and the latter alone. About
+ * 10 us: asks the kernel nothing. */
+size_t mem_waste(size_t *allocated);
+
+/* Whether `block` lies in a slab (the pages that hold blocks of one size) with more room than is
+ * usual for that size, where the size has enough room elsewhere that moving the block there may
+ * empty the slab. About 60 ns. The C library's allocator has no slabs: then every third block or so
+ * is said to be sparse, so that tests move some. */
+bool mem_is_sparse(const void *block);
+
+/* Moves a block of `size` bytes to the oldest slab with room, past the thread's cache, and frees
+ * the old one as mem_free_sized does. NULL when memory does not suffice: the block stays. */
+void *mem_move(void *block, size_t size) __attribute__((warn_unused_result));
+
 /* Returns dirty pages to the kernel. Milliseconds on a large heap. */
 void mem_purge(void);
 

@@ -137,7 +137,8 @@ static bool range_within(const struct bit_range *range, size_t len, size_t *from
     int64_t start = range->start < 0 ? range->start + total : range->start;
     int64_t end = range->end < 0 ? range->end + total : range->end;
     start = start < 0 ? 0 : start;
-    end = end < 0 ? 0 : end >= total ? total - 1 : end;
+    end = end < 0 ? 0 : end;
+    end = end < total ? end : total - 1; /* -1 when there is nothing. */
     if (start > end) {
         return false;
     }
@@ -201,7 +202,7 @@ static void bitpos_run(struct call *call)
     if (!range_parse(call, 3, &range)) {
         return;
     }
-    if (bitmap.text.len == 0 || !range_within(&range, bitmap.text.len, &from, &to)) {
+    if (!range_within(&range, bitmap.text.len, &from, &to)) {
         reply_integer(call->out, -1);
         return;
     }

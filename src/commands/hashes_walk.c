@@ -2,6 +2,7 @@
 #include "base/num.h"
 #include "commands/commands.h"
 #include "commands/hashes.h"
+#include "commands/repeats.h"
 #include "commands/scan.h"
 
 /* ---- HSCAN ---- */
@@ -84,23 +85,40 @@ static void hrandfield_on_pair(void *context, const struct hash_pair *pair)
     }
 }
 
+static void hrandfield_header(struct call *call, const struct hrandfield *random)
+{
+    bool is_flat = random->has_values && call->out->protocol != 3;
+    reply_array(call->out, is_flat ? random->count * 2 : random->count);
+}
+
+/* Fields that may repeat. */
+static void hrandfield_repeat(struct call *call, struct hash_picker *picker,
+                              struct hrandfield *random)
+{
+    struct repeats repeats;
+    repeats_begin(&repeats, call, random->count);
+    random->out = &repeats.found;
+    while (repeats_next(&repeats)) {
+        struct hash_pair pair;
+        hash_pick(picker, &pair);
+        hrandfield_on_pair(random, &pair);
+    }
+    if (repeats_are_whole(&repeats, call)) {
+        hrandfield_header(call, random);
+        reply_splice(call->out, &repeats.found);
+    }
+}
+
 static void hrandfield_reply(struct call *call, const struct value *value,
                              struct hrandfield *random)
 {
     struct hash_picker picker = hash_picker_open(value, exec_rng(call->exec));
-    if (random->is_distinct && random->count > picker.count) {
-        random->count = picker.count;
-    }
-    bool is_flat = random->has_values && call->out->protocol != 3;
-    reply_array(call->out, is_flat ? random->count * 2 : random->count);
     if (random->is_distinct) {
+        random->count = random->count < picker.count ? random->count : picker.count;
+        hrandfield_header(call, random);
         hash_pick_distinct(&picker, random->count, hrandfield_on_pair, random);
     } else {
-        for (size_t i = 0; i < random->count; i++) {
-            struct hash_pair pair;
-            hash_pick(&picker, &pair);
-            hrandfield_on_pair(random, &pair);
-        }
+        hrandfield_repeat(call, &picker, random);
     }
     hash_picker_close(&picker);
 }

@@ -15,15 +15,15 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "commands/commands.h"
+#include "commands/repeats.h"
 #include "commands/sets.h"
 
 #define ERR_NOT_POSITIVE "ERR value is out of range, must be positive"
 
 enum {
-    EFFECT_MEMBERS = 64,        /* Members that one SREM names. */
-    EFFECT_BYTES = 64 * 1024,   /* About as many bytes of names. */
-    DRAW_SHARE = 4,             /* Drawing is worth it for up to 1/4 of the members. */
-    REPEAT_COUNT_MAX = 1 << 28, /* Members in one reply: gigabytes. */
+    EFFECT_MEMBERS = 64,      /* Members that one SREM names. */
+    EFFECT_BYTES = 64 * 1024, /* About as many bytes of names. */
+    DRAW_SHARE = 4,           /* Drawing is worth it for up to 1/4 of the members. */
 };
 
 /* ---- SPOP ---- */
@@ -141,14 +141,15 @@ static void spop_run(struct call *call)
 /* Members that may repeat. */
 static void srandmember_repeat(struct call *call, const struct value *value, size_t count)
 {
-    if (count > REPEAT_COUNT_MAX) {
-        reply_error(call->out, ERR_NO_MEMORY);
-        return;
-    }
-    reply_array(call->out, count);
-    for (size_t i = 0; i < count; i++) {
+    struct repeats repeats;
+    repeats_begin(&repeats, call, count);
+    while (repeats_next(&repeats)) {
         struct set_item item = set_random(value, exec_rng(call->exec));
-        sets_reply_item(call->out, &item);
+        sets_reply_item(&repeats.found, &item);
+    }
+    if (repeats_are_whole(&repeats, call)) {
+        reply_array(call->out, count);
+        reply_splice(call->out, &repeats.found);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "base/rng.h"
 #include "commands/commands.h"
+#include "commands/repeats.h"
 #include "commands/scan.h"
 #include "commands/zsets.h"
 
@@ -173,11 +174,16 @@ static void draw_repeated(struct call *call, struct zset_walk *walk, size_t coun
 {
     struct rng *rng = exec_rng(call->exec);
     size_t held = zset_count(walk->value);
-    zsets_reply_header(call->out, count, with_scores);
-    for (; count > 0; count--) {
+    struct repeats repeats;
+    repeats_begin(&repeats, call, count);
+    while (repeats_next(&repeats)) {
         struct zset_item item;
         zset_walk_at(walk, rng_below(rng, held), &item);
-        zsets_reply_item(call->out, item.member, item.score, with_scores);
+        zsets_reply_item(&repeats.found, item.member, item.score, with_scores);
+    }
+    if (repeats_are_whole(&repeats, call)) {
+        zsets_reply_header(call->out, count, with_scores);
+        reply_splice(call->out, &repeats.found);
     }
 }
 

@@ -57,6 +57,7 @@ struct keyspace_config {
     unsigned lfu_log_factor;
     unsigned lfu_decay_minutes;
     unsigned eviction_tenacity; /* 0..100, share of time that eviction may take. */
+    bool is_defragmenting;      /* activedefrag */
 };
 
 struct keyspace_options {
@@ -72,9 +73,11 @@ struct keyspace_options {
 struct keyspace_stats {
     uint64_t hits, misses;
     uint64_t expired, evicted;
-    uint64_t expired_stale_percent_e2; /* INFO expired_stale_perc x 100. */
-    uint64_t expire_cycle_us;          /* CPU spent in active expiry. */
-    uint64_t eviction_exceeded_us;     /* Time spent over the limit. */
+    uint64_t expired_stale_percent_e2;  /* INFO expired_stale_perc x 100. */
+    uint64_t expire_cycle_us;           /* CPU spent in active expiry. */
+    uint64_t eviction_exceeded_us;      /* Time spent over the limit. */
+    uint64_t defrag_moved, defrag_kept; /* Values that were moved, and that were looked at only. */
+    uint64_t defrag_us;                 /* CPU spent in moving them. */
 };
 
 struct keyspace *keyspace_new(const struct keyspace_options *options);
@@ -205,6 +208,20 @@ enum evict_result keyspace_evict_step(struct keyspace *keyspace, int64_t now_ms,
 
 /* Microseconds that one eviction step may take, by the configured tenacity; INT64_MAX: no limit. */
 int64_t keyspace_evict_budget_us(const struct keyspace *keyspace);
+
+/* Moves values out of sparsely filled pages, so that the pages can go back to the kernel. Called
+ * between commands, when keyspace_defrag_due_us has come: looks now and then whether the heap
+ * wastes enough, and if so works for at most `budget_us`. Places become invalid. */
+void keyspace_defrag_step(struct keyspace *keyspace, int64_t now_mono_us, int64_t budget_us);
+
+/* When the next step is due; INT64_MAX when switched off. */
+int64_t keyspace_defrag_due_us(const struct keyspace *keyspace);
+
+/* Percent of the time that moving takes now; 0 while it rests. */
+unsigned keyspace_defrag_share(const struct keyspace *keyspace);
+
+/* Moves what is sparse in one go, whatever the heap looks like: for tests. */
+void keyspace_defrag_all(struct keyspace *keyspace);
 
 /* Access clocks for OBJECT. idle in seconds; frequency 0..255 decayed to now. */
 int64_t keyspace_idle_s(const struct keyspace *keyspace, const struct value *value, int64_t now_ms);

@@ -26,6 +26,20 @@ struct evict_pool {
     unsigned count;
 };
 
+/* Where moving values stands; see defrag.c. */
+struct defrag {
+    bool is_running;
+    unsigned db_index;
+    unsigned share;      /* Percent of the time. */
+    uint64_t cursor;     /* In that database's table. */
+    uint64_t pass_moved; /* In this pass. */
+    uint64_t pass_kept;
+    bool is_pass_vain; /* The last pass hardly moved anything. */
+    size_t vain_waste; /* What the heap wasted after it. */
+    int64_t look_us;   /* When the heap is to be looked at again. */
+    int64_t due_us;    /* When the next slice is due. */
+};
+
 struct db {
     struct keyspace *keyspace;
     uint64_t hash_seed;    /* The keyspace's, close at hand. */
@@ -71,6 +85,7 @@ struct keyspace {
     unsigned evict_db;         /* Where the next random eviction looks. */
     int64_t exceeded_since_us; /* Monotonic time when the limit was passed; 0: below it. */
     struct evict_pool pool;
+    struct defrag defrag;
 };
 
 /* --- db.c --- */
@@ -172,3 +187,6 @@ static inline void access_touch(struct keyspace *keyspace, struct value *value)
 void watch_bump_all(struct db *db, struct db *other);
 void watch_free_all(struct db *db);
 void watch_init(struct keyspace *keyspace);
+
+/* Whether somebody watches the key: it may then be read across turns, and its block stays put. */
+bool watch_has(const struct db *db, struct slice key);

@@ -89,12 +89,22 @@ uint64_t db_watch_version(const struct watch *watch)
     return watch->version;
 }
 
-void db_bump(struct db *db, struct slice key)
+static struct watch *watch_find(const struct db *db, struct slice key)
 {
     if (__builtin_expect(table_count(&db->watches) == 0, 1)) {
-        return;
+        return NULL;
     }
-    struct watch *watch = table_find(&db->watches, db_hash(db, key), &key, watch_key_is);
+    return table_find(&db->watches, db_hash(db, key), &key, watch_key_is);
+}
+
+bool watch_has(const struct db *db, struct slice key)
+{
+    return watch_find(db, key) != NULL;
+}
+
+void db_bump(struct db *db, struct slice key)
+{
+    struct watch *watch = watch_find(db, key);
     if (watch != NULL) {
         watch->version++;
     }

@@ -58,6 +58,7 @@ struct config {
     int64_t policy;
     int64_t samples;
     int64_t tenacity;
+    bool is_defragmenting;
     int64_t lfu_log_factor, lfu_decay_minutes;
     int64_t hz;
     struct type_limits types; /* Its sizes are below 2^63, so that rows may write them. */

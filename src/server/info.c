@@ -194,7 +194,7 @@ static void write_memory(struct server *server, struct buf *out)
     line_u64(out, "mem_cluster_links", 0);
     line_u64(out, "mem_aof_buffer", 0);
     line_text(out, "mem_allocator", mem_allocator_name());
-    line_u64(out, "active_defrag_running", 0);
+    line_u64(out, "active_defrag_running", keyspace_defrag_share(server->keyspace));
     line_u64(out, "lazyfree_pending_objects", server->work.job_count);
     line_u64(out, "lazyfreed_objects", 0);
 }
@@ -254,6 +254,15 @@ static void write_stats_traffic(struct server *server, struct buf *out)
     lines_zero(out, sync);
 }
 
+static void write_stats_defrag(const struct keyspace_stats *keys, struct buf *out)
+{
+    line_u64(out, "active_defrag_hits", keys->defrag_moved);
+    line_u64(out, "active_defrag_misses", keys->defrag_kept);
+    line_u64(out, "active_defrag_key_hits", keys->defrag_moved);
+    line_u64(out, "active_defrag_key_misses", keys->defrag_kept);
+    line_u64(out, "total_active_defrag_time", keys->defrag_us / 1000);
+}
+
 static void write_stats(struct server *server, struct buf *out)
 {
     static const char *const zeros[] = {"pubsub_channels",
@@ -263,17 +272,10 @@ static void write_stats(struct server *server, struct buf *out)
                                         "total_forks",
                                         "migrate_cached_sockets",
                                         "slave_expires_tracked_keys",
-                                        "active_defrag_hits",
-                                        "active_defrag_misses",
-                                        "active_defrag_key_hits",
-                                        "active_defrag_key_misses",
-                                        "total_active_defrag_time",
-                                        "current_active_defrag_time",
-                                        "tracking_total_keys",
-                                        "tracking_total_items",
-                                        "tracking_total_prefixes",
-                                        "unexpected_error_replies",
                                         NULL};
+    static const char *const rest[] = {"current_active_defrag_time", "tracking_total_keys",
+                                       "tracking_total_items",       "tracking_total_prefixes",
+                                       "unexpected_error_replies",   NULL};
     static const char *const threads[] = {"io_threaded_reads_processed",
                                           "io_threaded_writes_processed", "reply_buffer_shrinks",
                                           "reply_buffer_expands", NULL};
@@ -291,6 +293,8 @@ static void write_stats(struct server *server, struct buf *out)
     line_u64(out, "keyspace_hits", keys->hits);
     line_u64(out, "keyspace_misses", keys->misses);
     lines_zero(out, zeros);
+    write_stats_defrag(keys, out);
+    lines_zero(out, rest);
     line_u64(out, "total_error_replies", exec_stats(server->exec)->errors_count);
     line_u64(out, "dump_payload_sanitizations", 0);
     line_u64(out, "total_reads_processed", net->reads);

@@ -24,6 +24,7 @@ enum {
     TURN_DRAIN_US = 500,  /* Commands, before their replies go out. */
     TURN_EXPIRE_US = 150, /* Expired keys. */
     TURN_WORK_US = 200,   /* Deferred work: frees, walks. */
+    TURN_DEFRAG_US = 150, /* Moving values together. */
     TURN_EVICT_US = 200,  /* Eviction beyond what commands do. */
     WRITER_EVICT_US = 20, /* Eviction by each further writer of a turn. */
 };
@@ -139,6 +140,7 @@ static void apply_keyspace(struct server *server)
         .lfu_log_factor = (unsigned)config->lfu_log_factor,
         .lfu_decay_minutes = (unsigned)config->lfu_decay_minutes,
         .eviction_tenacity = (unsigned)config->tenacity,
+        .is_defragmenting = config->is_defragmenting,
     };
     keyspace_configure(server->keyspace, &keyspace);
     exec_activate_gate(server->exec, GATE_MEMORY, config->memory_max > 0);
@@ -517,6 +519,9 @@ static bool run_background(struct server *server)
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
     }
+    if (keyspace_defrag_due_us(server->keyspace) <= now_us) {
+        keyspace_defrag_step(server->keyspace, clock_mono_us(), TURN_DEFRAG_US);
+    }
     return is_more;
 }
 
@@ -524,6 +529,8 @@ static bool run_background(struct server *server)
 static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
 {
     int64_t wake_us = server->next_cron_us;
+    int64_t defrag_us = keyspace_defrag_due_us(server->keyspace);
+    wake_us = defrag_us < wake_us ? defrag_us : wake_us;
     int64_t expiry_ms = keyspace_next_expiry_ms(server->keyspace);
     if (expiry_ms - server->now.wall_ms < 1000) {
         int64_t expiry_us = server->now.mono_us + (expiry_ms - server->now.wall_ms) * 1000;
