@@ -103,6 +103,7 @@ static void hrandfield_repeat(struct call *call, struct hash_picker *picker,
         hash_pick(picker, &pair);
         hrandfield_on_pair(random, &pair);
     }
+    random->out = call->out;
     if (repeats_are_whole(&repeats, call)) {
         hrandfield_header(call, random);
         reply_splice(call->out, &repeats.found);

@@ -23,6 +23,7 @@ in the log, or an exit with a status other than 0, fails the test that stops the
 """
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -278,10 +279,19 @@ class Conn:
 
 def free_port():
     """A port that nobody listens on at this moment; another process may still take it, so callers
-    retry."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    retry.
+
+    It lies below those that the kernel gives to outgoing connections: one of these could take the
+    port while CONFIG SET bind closes and opens the server's listeners."""
+    for _ in range(PORT_ATTEMPTS):
+        port = random.SystemRandom().randrange(10000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port was found")
 
 
 def default_binary():
