@@ -37,11 +37,7 @@ static void hscan_reply(struct call *call, const struct value *value, uint64_t c
     found.protocol = call->out->protocol;
     scan->out = &found;
     cursor = hash_scan(value, cursor, scan->options.count, hscan_on_pair, scan);
-    char digits[NUM_I64_TEXT_MAX + 1];
-    reply_array(call->out, 2);
-    reply_bulk(call->out, slice_of(digits, num_format_u64(digits, cursor)));
-    reply_array(call->out, scan->count);
-    reply_splice(call->out, &found);
+    scan_reply(call->out, cursor, scan->count, &found);
 }
 
 /* HSCAN key cursor [MATCH pattern] [COUNT count] [NOVALUES] */
@@ -54,9 +50,7 @@ static void hscan_run(struct call *call)
         return;
     }
     if (value == NULL) { /* Options are not looked at then, as in Redis. */
-        reply_array(call->out, 2);
-        reply_bulk_text(call->out, "0");
-        reply_array(call->out, 0);
+        scan_reply(call->out, 0, 0, NULL);
         return;
     }
     if (scan_options(call, 3, true, &scan.options)) {

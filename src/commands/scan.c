@@ -2,6 +2,7 @@
 #include "commands/scan.h"
 
 #include "base/glob.h"
+#include "base/num.h"
 
 static bool scan_parse_cursor(struct slice text, uint64_t *out)
 {
@@ -76,4 +77,15 @@ bool scan_options(struct call *call, uint32_t index, bool may_omit_values,
 bool scan_wants(const struct scan_options *options, struct slice element)
 {
     return !options->has_pattern || glob_match(options->pattern, element);
+}
+
+void scan_reply(struct reply *out, uint64_t cursor, size_t count, struct reply *take_found)
+{
+    char digits[NUM_I64_TEXT_MAX + 1];
+    reply_array(out, 2);
+    reply_bulk(out, slice_of(digits, num_format_u64(digits, cursor)));
+    reply_array(out, count);
+    if (take_found != NULL) {
+        reply_splice(out, take_found);
+    }
 }

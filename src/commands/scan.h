@@ -27,3 +27,7 @@ bool scan_options(struct call *call, uint32_t index, bool may_omit_values,
 
 /* Whether an element passes MATCH. */
 bool scan_wants(const struct scan_options *options, struct slice element);
+
+/* The reply of a scan: the next cursor, then an array of `count` elements that wait encoded in
+ * `take_found`, which is empty afterwards (NULL when there are none). */
+void scan_reply(struct reply *out, uint64_t cursor, size_t count, struct reply *take_found);

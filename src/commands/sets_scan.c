@@ -3,8 +3,6 @@
 #include "commands/scan.h"
 #include "commands/sets.h"
 
-#include "base/num.h"
-
 /* A step of a scan: what it looks for and how many it told. */
 struct sscan {
     struct scan_options options;
@@ -23,13 +21,6 @@ static void sscan_on_item(void *context, const struct set_item *item)
     }
 }
 
-static void sscan_reply_cursor(struct reply *out, uint64_t cursor)
-{
-    char digits[NUM_I64_TEXT_MAX + 1];
-    reply_array(out, 2);
-    reply_bulk(out, slice_of(digits, num_format_u64(digits, cursor)));
-}
-
 /* SSCAN key cursor [MATCH pattern] [COUNT count]. The next cursor comes first but is known last:
  * the members wait in a reply of their own. */
 static void sscan_run(struct call *call)
@@ -42,8 +33,7 @@ static void sscan_run(struct call *call)
         return;
     }
     if (value == NULL) {
-        sscan_reply_cursor(call->out, 0);
-        reply_array(call->out, 0);
+        scan_reply(call->out, 0, 0, NULL);
         return;
     }
     if (!scan_options(call, 3, false, &scan.options)) {
@@ -53,9 +43,7 @@ static void sscan_run(struct call *call)
     found.protocol = call->out->protocol;
     struct set_visitor visitor = {.visit = sscan_on_item, .context = &scan};
     cursor = set_scan(value, cursor, scan.options.count, &visitor);
-    sscan_reply_cursor(call->out, cursor);
-    reply_array(call->out, scan.count);
-    reply_splice(call->out, &found);
+    scan_reply(call->out, cursor, scan.count, &found);
 }
 
 static const struct command sets_scan_rows[] = {

@@ -330,13 +330,6 @@ static void zscan_on_item(void *context, const struct zset_item *item)
     scan->count += 2;
 }
 
-static void zscan_reply_cursor(struct reply *out, uint64_t cursor)
-{
-    char digits[NUM_I64_TEXT_MAX + 1];
-    reply_array(out, 2);
-    reply_bulk(out, slice_of(digits, num_format_u64(digits, cursor)));
-}
-
 /* ZSCAN key cursor [MATCH pattern] [COUNT count]. The next cursor comes first but is known last:
  * the members wait in a reply of their own. */
 static void zscan_run(struct call *call)
@@ -349,8 +342,7 @@ static void zscan_run(struct call *call)
         return;
     }
     if (value == NULL) {
-        zscan_reply_cursor(call->out, 0);
-        reply_array(call->out, 0);
+        scan_reply(call->out, 0, 0, NULL);
         return;
     }
     if (!scan_options(call, 3, false, &scan.options)) {
@@ -360,9 +352,7 @@ static void zscan_run(struct call *call)
     found.protocol = call->out->protocol;
     struct zset_visitor visitor = {.visit = zscan_on_item, .context = &scan};
     cursor = zset_scan(value, cursor, scan.options.count, &visitor);
-    zscan_reply_cursor(call->out, cursor);
-    reply_array(call->out, scan.count);
-    reply_splice(call->out, &found);
+    scan_reply(call->out, cursor, scan.count, &found);
 }
 
 static const struct command zsets_pop_rows[] = {
