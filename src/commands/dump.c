@@ -97,7 +97,8 @@ static struct value *restore_value(struct call *call)
     }
     const struct codec_rules rules = {.limits = call->family,
                                       .hash_seed = keyspace_hash_seed(exec_keyspace(call->exec)),
-                                      .work = exec_work(call->exec)};
+                                      .work = exec_work(call->exec),
+                                      .now_ms = call->now->wall_ms};
     struct value *value = NULL;
     switch (codec_restore(payload, call->args.at[1], &rules, &value)) {
     case CODEC_OK:

@@ -4,13 +4,18 @@
  *     string    text
  *     list      count, texts                          set   count, texts
  *     hash      count, field and value texts in turn  zset  count, texts and doubles in turn
+ *     hash with fields that expire    moment u64, count, { ttl, field text, value text } in turn
  *
  * How lengths and texts look is told in codec_bytes.c, the packed forms that are read besides in
  * codec_packed.c. A writer can stop after any element and go on, which is what lets a snapshot
  * write a large collection between commands.
  *
+ * The moment (little endian, unix ms) is not after that of any field; the ttl, a length, is 0 for a
+ * field that stays, else its moment minus that one, plus 1.
+ *
  * A DUMP payload is a value, the version of the format (u16) and the CRC-64 of all before it, both
- * little endian.
+ * little endian. The version is the lowest that has the form, so that only who would lose something
+ * refuses a payload.
  *
  * What is read is put together by the kinds' own functions, element by element, so that whatever
  * the bytes are the value is one that commands could have made. That costs a few times what copying
@@ -31,6 +36,12 @@
 void codec_write_begin(struct codec_writer *writer, const struct value *value)
 {
     *writer = (struct codec_writer){.value = value};
+}
+
+unsigned codec_version_of(const struct value *value)
+{
+    bool has_moments = value_kind(value) == VALUE_HASH && hash_has_expiring_fields(value);
+    return has_moments ? CODEC_VERSION_MOMENTS : CODEC_VERSION;
 }
 
 static void write_string(struct codec_writer *writer, struct codec_out *out)
@@ -56,7 +67,7 @@ static enum codec_type write_begin(struct codec_writer *writer)
         return TYPE_ZSET_2;
     case VALUE_HASH:
         write_hash_begin(writer);
-        return TYPE_HASH;
+        return writer->has_moments ? TYPE_HASH_MOMENTS : TYPE_HASH;
     default:
         break;
     }
@@ -92,6 +103,9 @@ bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64
             return true;
         }
         codec_out_bytes(out, slice_of(&type, 1));
+        if (type == TYPE_HASH_MOMENTS) {
+            write_hash_moment(writer, out);
+        }
         codec_out_len(out, writer->left);
     }
     for (; count > 0 && writer->left > 0 && !out->is_failed; count--) {
@@ -126,6 +140,10 @@ static enum codec_result read_kind(struct reading *reading)
     case TYPE_HASH_ZIPMAP:
     case TYPE_HASH_ZIPLIST:
     case TYPE_HASH_LISTPACK:
+    case TYPE_HASH_MOMENTS_RC:
+    case TYPE_HASH_TRIPLES_RC:
+    case TYPE_HASH_MOMENTS:
+    case TYPE_HASH_TRIPLES:
         return read_hash(reading);
     }
     return CODEC_BAD;
@@ -159,8 +177,8 @@ struct blob *codec_dump(const struct value *value)
     struct codec_writer writer;
     codec_write_begin(&writer, value);
     codec_write_step(&writer, &out, UINT64_MAX);
-    const char version[2] = {(char)CODEC_VERSION, (char)(CODEC_VERSION >> 8)};
-    codec_out_bytes(&out, slice_of(version, sizeof(version)));
+    uint16_t version = htole16((uint16_t)codec_version_of(value));
+    codec_out_bytes(&out, slice_of(&version, sizeof(version)));
     if (!out.is_failed) {
         uint64_t crc = htole64(crc64(0, blob_slice(out.blob)));
         codec_out_bytes(&out, slice_of(&crc, sizeof(crc)));

@@ -1,8 +1,9 @@
 /* Values as bytes of Redis's dump format (RDB) and back: what DUMP, RESTORE, snapshots and full
  * synchronisation share. Knows the kinds by their public faces alone.
  *
- * Written are the plain forms that every Redis since 4.0 reads: a type byte, a count, the elements.
- * Read are those and the packed forms that Redis up to 7.2 writes. */
+ * Written are the plain forms that every Redis since 4.0 reads: a type byte, a count, the elements;
+ * a hash with fields that expire needs the form of Redis 7.4. Read are those and the packed forms
+ * that Redis up to 7.4 writes. */
 #pragma once
 
 #include <stdbool.h>
@@ -20,8 +21,9 @@
 struct work_queue;
 
 enum {
-    CODEC_VERSION = 10,     /* Of the format, as written into DUMP payloads. */
-    CODEC_VERSION_MAX = 12, /* Newest that is tried to be read. */
+    CODEC_VERSION = 10,         /* Of the format, as written into DUMP payloads. */
+    CODEC_VERSION_MOMENTS = 12, /* The first that has fields that expire. */
+    CODEC_VERSION_MAX = 12,     /* Newest that is tried to be read. */
 };
 
 /* ---- Writing ---- */
@@ -45,6 +47,7 @@ struct codec_writer {
     const struct value *value;
     uint64_t left; /* Elements still to write. */
     bool is_begun;
+    bool has_moments; /* Hashes: fields that expire are among them. */
     union {
         struct list_iterator list;
         struct set_walk set;
@@ -53,6 +56,9 @@ struct codec_writer {
     };
 };
 void codec_write_begin(struct codec_writer *writer, const struct value *value);
+
+/* The lowest version of the format that has what this value is written as. As hash_count. */
+unsigned codec_version_of(const struct value *value);
 
 /* Writes up to `count` elements, and before the first the type and the count. True: all is
  * written, or there is no memory (out->is_failed). */
@@ -67,8 +73,8 @@ struct codec_reader {
 struct codec_rules {
     const struct type_limits *limits;
     uint64_t hash_seed;
-    struct work_queue *work; /* Where a large value is freed that turned out to be bad; may be NULL.
-                              */
+    struct work_queue *work; /* Where a large value is freed that turned out to be bad, or NULL. */
+    int64_t now_ms;          /* Unix ms, for fields that expire; 0 works, slower. */
 };
 
 enum codec_result { CODEC_OK, CODEC_BAD, CODEC_NO_MEMORY };
@@ -86,7 +92,8 @@ enum codec_result codec_read_text(struct codec_reader *reader, struct codec_text
 void codec_text_deinit(struct codec_text *text);
 
 /* Reads a value, its type byte first, and gives it that key. What is read is a whole and legal
- * value: never an empty collection, never a duplicate. */
+ * value: never an empty collection, never a duplicate. Fields whose time is over are read too, as
+ * their removal must be told: whoever stores the value files it (db_insert does). */
 enum codec_result codec_read_value(struct codec_reader *reader, struct slice key,
                                    const struct codec_rules *rules, struct value **value);
 

@@ -89,6 +89,12 @@ void codec_out_len(struct codec_out *out, uint64_t len)
     codec_out_bytes(out, slice_of(bytes, count));
 }
 
+void codec_out_u64(struct codec_out *out, uint64_t word)
+{
+    word = htole64(word);
+    codec_out_bytes(out, slice_of(&word, sizeof(word)));
+}
+
 static void out_integer(struct codec_out *out, int64_t number)
 {
     unsigned step = number >= INT8_MIN && number <= INT8_MAX     ? 0
@@ -122,6 +128,13 @@ static bool read_bytes(struct codec_reader *reader, void *to, size_t len)
     memcpy(to, reader->at, len);
     reader->at += len;
     return true;
+}
+
+bool codec_read_u64(struct codec_reader *reader, uint64_t *word)
+{
+    bool is_read = read_bytes(reader, word, sizeof(*word));
+    *word = is_read ? le64toh(*word) : 0;
+    return is_read;
 }
 
 /* A length, or with *is_special the number of a string's special form. */

@@ -21,9 +21,17 @@ enum codec_type {
     TYPE_ZSET_LISTPACK = 17,
     TYPE_LIST_QUICKLIST_2 = 18,
     TYPE_SET_LISTPACK = 20,
+    TYPE_HASH_MOMENTS_RC = 22, /* Pairs with moments, as release candidates of 7.4 wrote them. */
+    TYPE_HASH_TRIPLES_RC = 23, /* The same in a listpack. */
+    TYPE_HASH_MOMENTS = 24,    /* Moments counted from the earliest. */
+    TYPE_HASH_TRIPLES = 25,
 };
 
 enum packed_form { PACKED_ZIPMAP, PACKED_ZIPLIST, PACKED_INTSET, PACKED_LISTPACK };
+
+/* Eight bytes, little endian: doubles and moments. */
+void codec_out_u64(struct codec_out *out, uint64_t word);
+bool codec_read_u64(struct codec_reader *reader, uint64_t *word);
 
 /* A walk over the elements of a packed form, with every byte checked. */
 struct packed {
@@ -85,4 +93,5 @@ void write_set_step(struct codec_writer *writer, struct codec_out *out);
 void write_zset_begin(struct codec_writer *writer);
 void write_zset_step(struct codec_writer *writer, struct codec_out *out);
 void write_hash_begin(struct codec_writer *writer);
+void write_hash_moment(const struct codec_writer *writer, struct codec_out *out);
 void write_hash_step(struct codec_writer *writer, struct codec_out *out);

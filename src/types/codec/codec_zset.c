@@ -1,7 +1,6 @@
 /* Sorted sets: plain with scores as doubles (or, long ago, as text), or a ziplist or listpack of
  * members and scores in turn. Written from the highest score down, as Redis does: it reads them
  * faster so. */
-#include <endian.h>
 #include <math.h>
 
 #include "base/num.h"
@@ -25,12 +24,9 @@ static enum codec_result zset_open(struct reading *reading, struct source *sourc
 static enum codec_result read_binary_score(struct codec_reader *reader, double *score)
 {
     uint64_t word;
-    if ((size_t)(reader->end - reader->at) < sizeof(word)) {
+    if (!codec_read_u64(reader, &word)) {
         return CODEC_BAD;
     }
-    memcpy(&word, reader->at, sizeof(word));
-    reader->at += sizeof(word);
-    word = le64toh(word);
     memcpy(score, &word, sizeof(word));
     return CODEC_OK;
 }
@@ -122,7 +118,6 @@ void write_zset_step(struct codec_writer *writer, struct codec_out *out)
     uint64_t word;
     zset_walk_next(&writer->zset, &item);
     memcpy(&word, &item.score, sizeof(word));
-    word = htole64(word);
     codec_out_text(out, item.member);
-    codec_out_bytes(out, slice_of(&word, sizeof(word)));
+    codec_out_u64(out, word);
 }

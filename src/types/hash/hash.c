@@ -231,6 +231,15 @@ static void hash_set_word(struct value *value, uint64_t word)
     }
 }
 
+bool hash_has_expiring_fields(const struct value *value)
+{
+    if (!hash_is_volatile(value)) {
+        return false;
+    }
+    return is_packed(value) ? hash_pack_earliest(hash_pack(value)) >= 0
+                            : hash_body(value)->volatile_count > 0;
+}
+
 int64_t hash_next_expiry_ms(const struct value *value)
 {
     return (int64_t)(hash_get_word(value) & (uint64_t)VALUE_EXPIRE_MS_MAX);

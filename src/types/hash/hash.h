@@ -113,6 +113,10 @@ static inline bool hash_is_volatile(const struct value *value)
     return (value->flags & VALUE_HAS_VOLATILE_PARTS) != 0;
 }
 
+/* Whether any field has an expiry: a volatile hash may have lost them all. O(fields) while packed,
+ * then O(1). */
+bool hash_has_expiring_fields(const struct value *value);
+
 /* A moment before which no field expires (unix ms), and the place in the owner's timer wheel: both
  * in one word that the hash keeps for its owner. */
 int64_t hash_next_expiry_ms(const struct value *value);

@@ -79,6 +79,9 @@ bool hash_pack_try_put(struct place *place, size_t at, struct slice field, struc
 
 /* Makes room for the expiry word; the flag is set. */
 bool hash_pack_try_make_volatile(struct place *place) __attribute__((warn_unused_result));
+
+/* The earliest moment in a pack; -1: there is none. */
+int64_t hash_pack_earliest(struct slice pack);
 bool hash_pack_expire(struct place *place, int64_t now_ms, size_t max, hash_expire_fn on_field,
                       void *context);
 void hash_pack_remove(struct place *place, size_t at);

@@ -101,8 +101,7 @@ bool hash_pack_try_make_volatile(struct place *place)
     return true;
 }
 
-/* The earliest moment in a pack; -1: there is none. */
-static int64_t hash_pack_earliest(struct slice pack)
+int64_t hash_pack_earliest(struct slice pack)
 {
     int64_t next_ms = -1;
     struct hash_pair pair;

@@ -126,6 +126,75 @@ TEST(codec, a_writer_can_stop_after_any_element)
     value_free(value, NULL);
 }
 
+/* The moment of a field of the hash; -2: there is no such field. */
+static int64_t moment_of(const struct value *value, const char *field)
+{
+    struct hash_pair pair;
+    return hash_find(value, slice_from_text(field), &pair) ? pair.expire_ms : -2;
+}
+
+/* Every form that Redis 7.4 and its candidates write { a: 1 until 4,102,444,800,000, b: 2 } in. */
+#define MOMENT_A "\x00\xd8\xc3\x2c\xbb\x03\x00\x00"
+#define MOMENT_A_BIG_ENDIAN "\x00\x00\x03\xbb\x2c\xc3\xd8\x00"
+#define TRIPLES                                                                                    \
+    "\x1d\x1d\x00\x00\x00\x06\x00\x81\x61\x02\x01\x01\xf4" MOMENT_A                                \
+    "\x09\x81\x62\x02\x02\x01\x00\x01\xff"
+
+static void check_moments(const char *bytes, size_t len)
+{
+    struct value *value = read_value(bytes, len);
+    CHECK(value != NULL);
+    CHECK(hash_count(value) == 2);
+    CHECK(moment_of(value, "a") == INT64_C(4102444800000));
+    CHECK(moment_of(value, "b") == HASH_NO_EXPIRE);
+    CHECK(codec_version_of(value) == CODEC_VERSION_MOMENTS);
+    value_ops_of(value)->check(value);
+    static const char wanted[] = "\x18" MOMENT_A "\x02\x01\x01\x61\xc0\x01\x00\x01\x62\xc0\x02";
+    check_writes(value, wanted, sizeof(wanted) - 1);
+    value_free(value, NULL);
+}
+
+#define CHECK_MOMENTS(bytes) check_moments(bytes, sizeof(bytes) - 1)
+
+TEST(codec, fields_that_expire_are_read_in_every_form)
+{
+    CHECK_MOMENTS("\x16\x02\x81" MOMENT_A_BIG_ENDIAN "\x01\x61\x01\x31\x00\x01\x62\x01\x32");
+    CHECK_MOMENTS("\x17" TRIPLES);
+    CHECK_MOMENTS("\x18" MOMENT_A "\x02\x01\x01\x61\x01\x31\x00\x01\x62\x01\x32");
+    CHECK_MOMENTS("\x19" MOMENT_A TRIPLES);
+}
+
+TEST(codec, moments_count_from_the_earliest)
+{
+    /* a: 1,000, b: stays, c: 17,383; the last is 16,384 later, so its ttl takes five bytes. */
+    struct value *value = READ("\x18\xe8\x03\x00\x00\x00\x00\x00\x00\x03\x01\x01\x61\x01\x78"
+                               "\x00\x01\x62\x01\x78\x80\x00\x00\x40\x00\x01\x63\x01\x78");
+    CHECK(value != NULL);
+    CHECK(moment_of(value, "a") == 1000 && moment_of(value, "b") == HASH_NO_EXPIRE);
+    CHECK(moment_of(value, "c") == 17383);
+    CHECK(hash_next_expiry_ms(value) == 1000);
+    value_free(value, NULL);
+}
+
+TEST(codec, a_hash_whose_volatile_fields_are_gone_is_written_as_any_hash)
+{
+    static const char plain[] = "\x04\x01\x01\x62\xc0\x02";
+    for (unsigned entries = 0; entries <= 512; entries += 512) {
+        struct type_limits few = *limits();
+        few.hash_entries = entries;
+        const struct codec_rules rules = {.limits = &few, .hash_seed = 1, .now_ms = 1};
+        static const char bytes[] = "\x19" MOMENT_A TRIPLES;
+        struct codec_reader reader = {.at = bytes, .end = bytes + sizeof(bytes) - 1};
+        struct place place = {.value = NULL};
+        CHECK(codec_read_value(&reader, slice_of("k", 1), &rules, &place.value) == CODEC_OK);
+        CHECK(codec_version_of(place.value) == CODEC_VERSION_MOMENTS);
+        CHECK(hash_remove(&place, slice_of("a", 1)));
+        CHECK(codec_version_of(place.value) == CODEC_VERSION);
+        check_writes(place.value, plain, sizeof(plain) - 1);
+        value_free(place.value, NULL);
+    }
+}
+
 TEST(codec, what_cannot_be_is_refused)
 {
     CHECK(IS_REFUSED(""));
@@ -145,6 +214,16 @@ TEST(codec, what_cannot_be_is_refused)
     CHECK(IS_REFUSED("\x14\x0a\x0a\x00\x00\x00\x01\x00\x81\x61\x03\xff"));
     CHECK(IS_REFUSED("\x14\x07\x07\x00\x00\x00\x00\x00\xff"));
     CHECK(IS_REFUSED("\x12\x01\x03\x01\x61"));
+    CHECK(IS_REFUSED("\x18\x01\x00\x00")); /* Half a moment. */
+    CHECK(IS_REFUSED("\x18\x01\x00\x00\x00\x00\x00\x00\x00\x00"));
+    CHECK(IS_REFUSED("\x18\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01\x01\x61\x01\x31"));
+    CHECK(IS_REFUSED("\x18\x00\x00\x00\x00\x00\x00\x00\x00\x01\x81\xff\xff\xff\xff\xff\xff\xff\xff"
+                     "\x01\x61\x01\x31"));
+    CHECK(IS_REFUSED("\x18\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01\x61"));
+    CHECK(IS_REFUSED("\x19\x01\x00\x00\x00\x00\x00\x00\x00" /* No moment behind the pair. */
+                     "\x0c\x0c\x00\x00\x00\x02\x00\x81\x61\x02\x01\x01\xff"));
+    CHECK(IS_REFUSED("\x19\x01\x00\x00\x00\x00\x00\x00\x00" /* A text for a moment. */
+                     "\x0f\x0f\x00\x00\x00\x03\x00\x81\x61\x02\x01\x01\x81\x78\x02\xff"));
     CHECK(IS_REFUSED("\x07\x00"));
     CHECK(IS_REFUSED("\x63\x00"));
 }
