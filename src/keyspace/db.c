@@ -74,7 +74,7 @@ static __attribute__((noinline)) bool db_hide_expired(struct db *db, uint64_t ha
     if ((flags & FIND_EXPIRED) != 0) {
         return false;
     }
-    if (db->keyspace->may_remove) {
+    if (db->keyspace->may_remove && !pin_keeps(db->keyspace, place.value)) {
         db_remove_for(db, hash, place, KEY_EXPIRED, true);
     }
     return true;
@@ -88,6 +88,13 @@ db_show_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms,
     bool is_due = hash_next_expiry_ms(place->value) < now_ms;
     if (!is_due || (flags & FIND_EXPIRED) != 0 || !db->keyspace->may_remove) {
         return true;
+    }
+    if (value_is_pinned(place->value)) {
+        pin_finish(db->keyspace, place->value);
+        *place = db_place_of(db, hash, place->value);
+        if (value_is_pinned(place->value)) {
+            return true;
+        }
     }
     return db_expire_parts(db, hash, place, now_ms, SIZE_MAX);
 }

@@ -21,7 +21,8 @@
  *
  * Invariants:
  *   1. Nothing but the table slot refers to a value's block between two commands: wheel, eviction
- *      pool and watches know hashes and keys, suspended commands hold copies, cursors or blobs.
+ *      pool and watches know hashes and keys, suspended commands hold copies, cursors, blobs or
+ * pins.
  *   2. A move changes no byte of the value: expiry, place in the wheel and access time stay.
  *   3. The table is not touched while it is walked: what is to move is gathered first.
  *
@@ -73,7 +74,7 @@ static void defrag_on_value(void *context, void *entry)
 /* False: no memory, or somebody reads the value across turns (SORT watches what it copies). */
 static bool db_move_value(struct db *db, struct value *value)
 {
-    if (watch_has(db, value_key(value))) {
+    if (value_is_pinned(value) || watch_has(db, value_key(value))) {
         return false;
     }
     struct place place = db_place_of(db, db_value_hash(db, value), value);

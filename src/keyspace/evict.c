@@ -195,6 +195,16 @@ static void pool_offer(struct evict_pool *pool, struct evict_candidate candidate
     pool->count++;
 }
 
+/* A pinned value would give no memory back now; its holder hears that it is wanted. */
+static bool evict_is_spared(const struct keyspace *keyspace, const struct value *value)
+{
+    if (!value_is_pinned(value)) {
+        return false;
+    }
+    pin_hurry(keyspace, value);
+    return true;
+}
+
 static void pool_fill(struct keyspace *keyspace, int64_t now_ms)
 {
     struct evict_sample sample;
@@ -206,6 +216,9 @@ static void pool_fill(struct keyspace *keyspace, int64_t now_ms)
         }
         sample_db(&sample, db, wanted);
         for (size_t j = 0; j < sample.count; j++) {
+            if (evict_is_spared(keyspace, sample.values[j])) {
+                continue;
+            }
             struct evict_candidate candidate = {
                 .score = evict_score(keyspace, sample.values[j], now_ms),
                 .hash = db_value_hash(db, sample.values[j]),
@@ -237,7 +250,7 @@ static struct value *pool_take(struct keyspace *keyspace, int64_t now_ms, struct
         *db = &keyspace->dbs[best.db_index];
         struct hash_search search = {.db = *db, .hash = best.hash};
         struct value *value = table_find(&(*db)->table, best.hash, &search, db_has_hash);
-        if (value != NULL && (!is_volatile || value_has_expire(value)) &&
+        if (value != NULL && (!is_volatile || value_has_expire(value)) && !value_is_pinned(value) &&
             evict_score(keyspace, value, now_ms) >= best.score) {
             return value;
         }
@@ -278,7 +291,7 @@ static struct value *evict_choose_random(struct keyspace *keyspace, struct db **
         keyspace->evict_db = (keyspace->evict_db + 1) % keyspace->db_count;
         *db = &keyspace->dbs[keyspace->evict_db];
         struct value *value = db_evictable_count(*db) == 0 ? NULL : db_choose_random(*db);
-        if (value != NULL) {
+        if (value != NULL && !evict_is_spared(keyspace, value)) {
             return value;
         }
     }

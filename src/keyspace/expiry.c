@@ -37,6 +37,7 @@ enum {
     EXPIRE_REFS = 32,  /* References between two looks at the clock: about 10 us. */
     COMPACT_REFS = 64, /* The same for a compaction. */
 #endif
+    EXPIRE_KEPT_MS = 10, /* Between two looks at an expired key that somebody keeps. */
 };
 
 /* --- References ---------------------------------------------------------------------------------
@@ -95,13 +96,14 @@ struct expire_step {
 static void db_on_due(struct db *db, struct value *value, int64_t now_ms)
 {
     uint64_t hash = db_value_hash(db, value);
-    if (db_is_expired(value, now_ms)) {
+    bool has_expired = db_is_expired(value, now_ms);
+    if (has_expired && !pin_keeps(db->keyspace, value)) {
         db_remove_for(db, hash, db_place_of(db, hash, value), KEY_EXPIRED, false);
         return;
     }
     int64_t expire_ms = value_expire_ms(value);
-    value_set_expire(value, expire_ms,
-                     wheel_add(&db->wheel, db_wheel_ref(hash), db_due_ms(expire_ms)));
+    int64_t due_ms = has_expired ? now_ms + EXPIRE_KEPT_MS : db_due_ms(expire_ms);
+    value_set_expire(value, expire_ms, wheel_add(&db->wheel, db_wheel_ref(hash), due_ms));
 }
 
 static size_t expire_on_references(void *context, const uint32_t *refs, size_t count,

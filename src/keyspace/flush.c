@@ -74,9 +74,19 @@ void keyspace_frees_deinit(struct keyspace *keyspace)
     work_cancel(keyspace->work, &keyspace->frees_job);
 }
 
+/* Frees, or leaves it to whoever still reads it. */
+static inline void free_or_detach(struct keyspace *keyspace, struct value *value)
+{
+    if (__builtin_expect(value_is_pinned(value), 0)) {
+        pin_detach(keyspace, value);
+    } else {
+        value_free(value, &keyspace->frees);
+    }
+}
+
 void keyspace_free_value(struct keyspace *keyspace, struct value *value)
 {
-    value_free(value, &keyspace->frees);
+    free_or_detach(keyspace, value);
     keyspace_schedule_frees(keyspace);
 }
 
@@ -100,7 +110,7 @@ static void flush_on_value(void *context, void *entry)
     flush->ahead[flush->next] = entry;
     flush->next = (flush->next + 1) % FLUSH_AHEAD;
     if (value != NULL) {
-        value_free(value, &flush->keyspace->frees);
+        free_or_detach(flush->keyspace, value);
     }
 }
 
@@ -108,7 +118,7 @@ static void flush_finish_ahead(struct flush *flush)
 {
     for (unsigned i = 0; i < FLUSH_AHEAD; i++) {
         if (flush->ahead[i] != NULL) {
-            value_free(flush->ahead[i], &flush->keyspace->frees);
+            free_or_detach(flush->keyspace, flush->ahead[i]);
             flush->ahead[i] = NULL;
         }
     }

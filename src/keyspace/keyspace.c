@@ -53,6 +53,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options)
     keyspace->value_kind =
         (struct table_kind){.hash_of = keyspace_hash_of, .context = &keyspace->hash_seed};
     watch_init(keyspace);
+    pins_init(keyspace);
     keyspace_frees_init(keyspace);
     access_see(keyspace, options->now_ms);
     keyspace->dbs = mem_zalloc(options->db_count * sizeof(struct db));
@@ -73,6 +74,7 @@ void keyspace_free(struct keyspace *keyspace)
         wheel_deinit(&db->wheel);
         wheel_deinit(&db->parts);
     }
+    pins_deinit(keyspace);
     keyspace_frees_deinit(keyspace);
     mem_free(keyspace->dbs);
     mem_free(keyspace);

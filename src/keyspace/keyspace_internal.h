@@ -8,6 +8,7 @@
 #include "ds/table.h"
 #include "ds/wheel.h"
 #include "keyspace/keyspace.h"
+#include "keyspace/pin.h"
 #include "types/hash/hash.h"
 
 enum { EVICT_POOL_CAP = 16 };
@@ -64,7 +65,11 @@ struct keyspace {
     uint32_t now_s;     /* Unix seconds of the last lookup: the access time of new values. */
     struct keyspace_stats stats;
     uint64_t hash_seed;
-    struct table_kind value_kind, watch_kind;
+    struct table_kind value_kind, watch_kind, pin_kind;
+    struct table pins; /* Of struct pin_entry. */
+    size_t pin_count;
+    keyspace_unpin_fn on_unpin; /* May be NULL. */
+    void *unpin_context;
     struct rng *rng;
     keyspace_removal_fn on_removal; /* May be NULL. */
     void *removal_context;
@@ -180,6 +185,19 @@ static inline void access_touch(struct keyspace *keyspace, struct value *value)
         value->access = now & 0xffffff;
     }
 }
+
+/* --- pin.c --- */
+
+void pins_init(struct keyspace *keyspace);
+void pins_deinit(struct keyspace *keyspace);
+
+/* All for pinned values. A stored one has lost its key: it is kept aside. */
+void pin_detach(struct keyspace *keyspace, struct value *value);
+void pin_hurry(const struct keyspace *keyspace, const struct value *value);
+void pin_finish(struct keyspace *keyspace, const struct value *value);
+
+/* Whether the key must stay; for any value. */
+bool pin_keeps(const struct keyspace *keyspace, const struct value *value);
 
 /* --- watch.c --- */
 

@@ -85,7 +85,8 @@ struct value *value_try_rekey(const struct value *value, struct slice key, bool 
     if (other == NULL) {
         return NULL;
     }
-    other->flags |= value->flags & (uint8_t) ~(VALUE_HAS_EXPIRE | VALUE_HAS_LONG_KEY);
+    const unsigned own = VALUE_HAS_EXPIRE | VALUE_HAS_LONG_KEY | VALUE_IS_PINNED;
+    other->flags |= value->flags & (uint8_t)~own;
     if (has_expire && value_has_expire(value)) {
         value_set_expire(other, value_expire_ms(value), VALUE_WHEEL_NONE);
     }

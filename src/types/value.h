@@ -47,6 +47,7 @@ enum value_flag {
     VALUE_HAS_LONG_KEY = 1 << 1,
     VALUE_WAS_EDITED = 1 << 2,         /* A string changed in place: OBJECT ENCODING says "raw". */
     VALUE_HAS_VOLATILE_PARTS = 1 << 3, /* A hash with fields that expire. */
+    VALUE_IS_PINNED = 1 << 7,          /* Somebody reads it over turns; see keyspace/pin.h. */
 };
 
 enum {
@@ -105,6 +106,12 @@ static inline void value_set_tag(struct value *value, enum value_kind kind, uint
 static inline bool value_has_expire(const struct value *value)
 {
     return (value->flags & VALUE_HAS_EXPIRE) != 0;
+}
+
+/* While it is, its block must neither move nor go, nor may what it holds change. */
+static inline bool value_is_pinned(const struct value *value)
+{
+    return (value->flags & VALUE_IS_PINNED) != 0;
 }
 
 /* Offset of the key within body. */
