@@ -71,9 +71,17 @@ void net_reset_stats(struct net *net);
 int net_listen(struct net *net, const struct ring_listen_options *options)
     __attribute__((warn_unused_result));
 
-/* Stops accepting and closes all listeners (shutdown, or before listening anew on other addresses).
- * Files of unix sockets stay: whoever chose their path removes them. */
+/* Stops accepting and closes all listeners (shutdown). Files of unix sockets stay: whoever chose
+ * their path removes them. */
 void net_close_listeners(struct net *net);
+
+/* Listening on other addresses. Between begin and end, first net_keep_listening tells whether a
+ * listener is open on the same address and port, and keeps it; then net_listen opens those that are
+ * not. The end closes either the ones that were open and were not kept (is_good), or those just
+ * opened, so that what was open before never closed. */
+void net_relisten_begin(struct net *net);
+bool net_keep_listening(struct net *net, const struct ring_listen_options *options);
+void net_relisten_end(struct net *net, bool is_good);
 
 /* Executes what is ready, a bounded number of commands per connection in each round, until nothing
  * is ready or `deadline_mono_us` (of the ring's clock) has passed. Returns true when work is

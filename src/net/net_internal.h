@@ -119,11 +119,21 @@ struct conn {
     int64_t soft_since_us;
 };
 
+/* What net_relisten_end does with a listener. */
+enum listener_fate {
+    LISTENER_STAYS,
+    LISTENER_GOES,  /* Open before, and not asked for again so far: closed if all goes well. */
+    LISTENER_IS_NEW /* Opened since net_relisten_begin: closed if something fails. */
+};
+
 struct listener {
     struct list link;
     struct ring_op accept;
     struct net *net;
     int fd;
+    char *address; /* As it was asked for; owned. */
+    uint16_t port;
+    enum listener_fate fate;
     bool is_unix, is_closing;
     bool needs_retry; /* The accept ended with an error. */
 };
@@ -181,6 +191,7 @@ struct net {
     uint64_t peak_query[2], peak_output[2]; /* This period's and the last one's. */
     uint32_t tick_count;
     bool is_draining;
+    bool is_relistening;
     bool is_accept_failing; /* Said so in the log. */
     struct window window;
 };

@@ -424,6 +424,7 @@ static const struct ring_engine epoll_engine = {
     .close = epoll_close,
     .mono_us = ring_kernel_mono_us,
     .listen = ring_kernel_listen,
+    .share_port = ring_kernel_share_port,
     .socket = ring_kernel_socket,
     .tune = ring_kernel_tune,
     .address_text = ring_kernel_address_text,

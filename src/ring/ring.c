@@ -268,6 +268,11 @@ int ring_listen(struct ring *ring, const struct ring_listen_options *options)
     return ring->engine->listen(ring, options);
 }
 
+int ring_share_port(struct ring *ring, int listen_fd, bool is_shared)
+{
+    return ring->engine->share_port(ring, listen_fd, is_shared);
+}
+
 int ring_socket(struct ring *ring, int family, const char *source)
 {
     return ring->engine->socket(ring, family, source);

@@ -141,10 +141,17 @@ struct ring_listen_options {
     unsigned unix_mode; /* Permissions of a unix socket's file; 0 leaves the umask's. */
     bool is_unix;
     bool is_ipv6_only; /* So that "::" and "0.0.0.0" can both be bound. */
+    bool is_shared;    /* May overlap with listeners that ring_share_port has opened to it. */
 };
 
 /* Opens a listening, non-blocking socket. Returns the descriptor or negative errno. */
 int ring_listen(struct ring *ring, const struct ring_listen_options *options)
+    __attribute__((warn_unused_result));
+
+/* Lets a listener with is_shared be opened on addresses that this one of the same process has, or
+ * lets it no longer. Both then listen; meant for the moment in which one takes over from the other.
+ * Returns 0 or negative errno. */
+int ring_share_port(struct ring *ring, int listen_fd, bool is_shared)
     __attribute__((warn_unused_result));
 
 /* Opens a non-blocking socket (AF_INET, AF_INET6, AF_UNIX) for ring_connect; `source` (may be

@@ -18,6 +18,7 @@ struct ring_engine {
     int64_t (*mono_us)(const struct ring *ring);
 
     int (*listen)(struct ring *ring, const struct ring_listen_options *options);
+    int (*share_port)(struct ring *ring, int fd, bool is_shared);
     int (*socket)(struct ring *ring, int family, const char *source);
     int (*tune)(struct ring *ring, int fd, bool no_delay, int keepalive_s);
     void (*address_text)(struct ring *ring, int fd, bool is_peer, char *out);
@@ -152,6 +153,7 @@ static inline bool ring_pool_take(struct ring_pool *pool, uint32_t *id)
 /* ---- The kernel's sockets (sockets.c), shared by uring and epoll ---- */
 
 int ring_kernel_listen(struct ring *ring, const struct ring_listen_options *options);
+int ring_kernel_share_port(struct ring *ring, int fd, bool is_shared);
 int ring_kernel_socket(struct ring *ring, int family, const char *source);
 int ring_kernel_tune(struct ring *ring, int fd, bool no_delay, int keepalive_s);
 void ring_kernel_address_text(struct ring *ring, int fd, bool is_peer, char *out);

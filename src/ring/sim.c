@@ -228,6 +228,7 @@ static const struct ring_engine sim_engine = {
     .close = sim_close,
     .mono_us = sim_mono_us,
     .listen = sim_listen,
+    .share_port = sim_share_port,
     .socket = sim_socket,
     .tune = sim_tune,
     .address_text = sim_address_text,

@@ -43,6 +43,7 @@ struct sim_handle {
     /* LISTENER */
     unsigned port;
     bool is_unix;
+    bool is_shared;      /* A listener: see ring_share_port. */
     struct list backlog; /* Streams, by backlog_link. */
     unsigned backlog_count, backlog_max;
     /* STREAM */
@@ -99,6 +100,7 @@ struct sim_handle *sim_handle_at(const struct sim_ring *sim, int fd); /* NULL: E
 
 /* ---- sim_net.c ---- */
 int sim_listen(struct ring *ring, const struct ring_listen_options *options);
+int sim_share_port(struct ring *ring, int fd, bool is_shared);
 int sim_socket(struct ring *ring, int family, const char *source);
 int sim_tune(struct ring *ring, int fd, bool no_delay, int keepalive_s);
 void sim_address_text(struct ring *ring, int fd, bool is_peer, char *out);

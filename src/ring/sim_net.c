@@ -119,12 +119,23 @@ int sim_listen(struct ring *ring, const struct ring_listen_options *options)
             options->port != 0 ? options->port : sim->world->nodes[sim->node].next_port++;
         (void)snprintf(handle->local, sizeof(handle->local), "%.100s:%u", options->address,
                        handle->port);
-        if (find_listener(sim->world, sim->node, handle->port, NULL) != NULL) {
+        const struct sim_handle *other = find_listener(sim->world, sim->node, handle->port, NULL);
+        if (other != NULL && !(options->is_shared && other->is_shared)) {
             mem_free(handle);
             return -EADDRINUSE;
         }
     }
     return handle_bind(sim->world, handle);
+}
+
+int sim_share_port(struct ring *ring, int fd, bool is_shared)
+{
+    struct sim_handle *handle = sim_handle_at(sim_ring_of(ring), fd);
+    if (handle == NULL || handle->kind != SIM_LISTENER) {
+        return -EBADF;
+    }
+    handle->is_shared = is_shared;
+    return 0;
 }
 
 int sim_socket(struct ring *ring, int family, const char *source)

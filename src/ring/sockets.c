@@ -80,6 +80,9 @@ static int listen_bound(int fd, const struct address *address,
     if (error == 0 && address->any.sa_family == AF_INET6) {
         error = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, options->is_ipv6_only);
     }
+    if (error == 0 && options->is_shared) {
+        error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    }
     if (error == 0 && bind(fd, &address->any, address->len) != 0) {
         error = -errno;
     }
@@ -90,7 +93,16 @@ static int listen_bound(int fd, const struct address *address,
     if (error == 0 && listen(fd, options->backlog) != 0) {
         error = -errno;
     }
+    if (error == 0 && options->is_shared) { /* From now on its addresses are its own. */
+        error = set_option(fd, SOL_SOCKET, SO_REUSEPORT, 0);
+    }
     return error;
+}
+
+int ring_kernel_share_port(struct ring *ring, int fd, bool is_shared)
+{
+    (void)ring;
+    return set_option(fd, SOL_SOCKET, SO_REUSEPORT, is_shared);
 }
 
 int ring_kernel_listen(struct ring *ring, const struct ring_listen_options *options)

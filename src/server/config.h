@@ -15,7 +15,7 @@
 #include "net/net.h"
 #include "types/limits.h"
 
-enum { CONFIG_PERCENTILES_MAX = 8, CONFIG_ERROR_LEN = 256 };
+enum { CONFIG_PERCENTILES_MAX = 8, CONFIG_ERROR_LEN = 256, CONFIG_BIND_ADDRESSES_MAX = 16 };
 
 /* Choices of the word-valued directives. */
 enum config_supervised { SUPERVISED_NO, SUPERVISED_AUTO, SUPERVISED_UPSTART, SUPERVISED_SYSTEMD };

@@ -161,7 +161,10 @@ static void swap_in(struct call *call, struct config *next, unsigned effects)
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
         const char *why = (effects & order[i]) != 0 ? server_apply(server, order[i]) : NULL;
         if (why != NULL) {
-            set_failed(call, argument_with(call, order[i]), why);
+            struct slice name = argument_with(call, order[i]);
+            bool is_port = slice_is(name, "port");
+            set_failed(call, name,
+                       is_port ? "Unable to listen on this port. Check server logs." : why);
             server->config = old;
             server_apply(server, effects);
             config_free(next);

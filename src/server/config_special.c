@@ -7,14 +7,12 @@
 #include "base/num.h"
 #include "server/config_internal.h"
 
-enum { BIND_ADDRESSES_MAX = 16 };
-
 /* ---- bind ---- */
 
 bool config_set_bind(struct config *config, const struct slice *words, unsigned count,
                      const char **error)
 {
-    if (count > BIND_ADDRESSES_MAX) {
+    if (count > CONFIG_BIND_ADDRESSES_MAX) {
         *error = "Too many bind addresses specified.";
         return false;
     }

@@ -74,7 +74,6 @@ static bool listen_patiently(struct server *server, struct buf *error)
         if (server->listen_error != -EADDRINUSE) {
             return false;
         }
-        net_close_listeners(server->net);
         nanosleep(&pause, NULL);
     }
     return false;

@@ -213,15 +213,12 @@ const char *server_apply(struct server *server, unsigned effects)
         server->limits = server->config->types;
     }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
-        net_close_listeners(server->net);
         struct buf error;
         buf_init(&error);
         bool is_listening = server_listen(server, &error);
         buf_deinit(&error);
         if (!is_listening) {
-            return server->listen_error == -EADDRINUSE && server->config->bind[0] == '\0'
-                       ? "Unable to listen on this port. Check server logs."
-                       : "Failed to bind to specified addresses.";
+            return "Failed to bind to specified addresses.";
         }
     }
     return NULL;
@@ -240,87 +237,116 @@ void server_reset_stats(struct server *server)
 
 /* ---- Listeners ------------------------------------------------------------------------------- */
 
-/* Listens on one word of `bind`. "*" and "::*" mean every address of their family; a leading '-'
- * accepts that the address does not exist here. */
-static int listen_on(struct server *server, const char *word)
+/* An address to listen on. */
+struct listening {
+    struct ring_listen_options options;
+    bool is_optional; /* It may be one that does not exist here. */
+    bool is_open;
+};
+
+struct listening_list {
+    char words[4096]; /* Of `bind`; the addresses point into it. */
+    struct listening at[CONFIG_BIND_ADDRESSES_MAX + 1];
+    unsigned count;
+};
+
+/* One word of `bind`. "*" and "::*" mean every address of their family; a leading '-' accepts that
+ * the address does not exist here. */
+static struct listening listening_of(const struct server *server, const char *word)
 {
     bool is_optional = word[0] == '-';
     const char *address = is_optional ? word + 1 : word;
     bool is_any4 = strcmp(address, "*") == 0, is_any6 = strcmp(address, "::*") == 0;
-    struct ring_listen_options options = {
-        .address = is_any4   ? "0.0.0.0"
-                   : is_any6 ? "::"
-                             : address,
-        .port = (uint16_t)server->config->port,
-        .backlog = (int)server->config->tcp_backlog,
-        .is_ipv6_only = strchr(address, ':') != NULL,
+    return (struct listening){
+        .is_optional = is_optional,
+        .options =
+            {
+                .address = is_any4   ? "0.0.0.0"
+                           : is_any6 ? "::"
+                                     : address,
+                .port = (uint16_t)server->config->port,
+                .backlog = (int)server->config->tcp_backlog,
+                .is_ipv6_only = strchr(address, ':') != NULL,
+            },
     };
-    int result = net_listen(server->net, &options);
+}
+
+static void listening_collect(const struct server *server, struct listening_list *list)
+{
+    char *rest = NULL;
+    snprintf(list->words, sizeof(list->words), "%s",
+             server->config->port == 0 ? "" : server->config->bind);
+    for (char *word = strtok_r(list->words, " ", &rest);
+         word != NULL && list->count < CONFIG_BIND_ADDRESSES_MAX;
+         word = strtok_r(NULL, " ", &rest)) {
+        list->at[list->count++] = listening_of(server, word);
+    }
+    if (server->config->unix_socket[0] != '\0') {
+        list->at[list->count++].options = (struct ring_listen_options){
+            .address = server->config->unix_socket,
+            .is_unix = true,
+            .unix_mode = (unsigned)server->config->unix_socket_mode,
+            .backlog = (int)server->config->tcp_backlog,
+        };
+    }
+}
+
+static int listen_on(struct server *server, struct listening *listening)
+{
+    int result = net_listen(server->net, &listening->options);
     bool is_absent = result == -EADDRNOTAVAIL || result == -EAFNOSUPPORT ||
                      result == -EPROTONOSUPPORT || result == -ENOPROTOOPT;
-    if (result < 0 && is_optional && is_absent) {
+    if (result < 0 && listening->is_optional && is_absent) {
         return 0;
     }
-    if (result < 0) {
-        log_write(LOG_WARNING, "Could not create server TCP listening socket %s:%d: %s", address,
-                  (int)server->config->port, strerror(-result));
-        return result;
-    }
-    return 1;
-}
-
-static int listen_tcp(struct server *server)
-{
-    char words[4096];
-    char *rest = words;
-    snprintf(words, sizeof(words), "%s", server->config->bind);
-    int listening = 0;
-    for (char *word = strtok_r(words, " ", &rest); word != NULL;
-         word = strtok_r(NULL, " ", &rest)) {
-        int result = listen_on(server, word);
-        if (result < 0) {
-            return result;
-        }
-        listening += result;
-    }
-    return listening > 0 || server->config->bind[0] == '\0' ? 0 : -EADDRNOTAVAIL;
-}
-
-static int listen_unix(struct server *server)
-{
-    struct ring_listen_options options = {
-        .address = server->config->unix_socket,
-        .is_unix = true,
-        .unix_mode = (unsigned)server->config->unix_socket_mode,
-        .backlog = (int)server->config->tcp_backlog,
-    };
-    unlink(server->config->unix_socket); /* One left by a crash would be in the way. */
-    int result = net_listen(server->net, &options);
-    if (result < 0) {
+    listening->is_open = result == 0;
+    if (result < 0 && listening->options.is_unix) {
         log_write(LOG_WARNING, "Failed opening Unix socket: bind: %s", strerror(-result));
+    } else if (result < 0) {
+        log_write(LOG_WARNING, "Could not create server TCP listening socket %s:%d: %s",
+                  listening->options.address, (int)listening->options.port, strerror(-result));
     }
     return result;
 }
 
+/* Opens what is not open; `failed` is what could not be. */
+static int listen_on_all(struct server *server, struct listening_list *list,
+                         const struct listening **failed)
+{
+    unsigned tcp_count = 0, tcp_open = 0;
+    for (unsigned i = 0; i < list->count; i++) {
+        list->at[i].is_open = net_keep_listening(server->net, &list->at[i].options);
+    }
+    for (unsigned i = 0; i < list->count; i++) {
+        int result = list->at[i].is_open ? 0 : listen_on(server, &list->at[i]);
+        if (result < 0) {
+            *failed = &list->at[i];
+            return result;
+        }
+        tcp_count += !list->at[i].options.is_unix;
+        tcp_open += !list->at[i].options.is_unix && list->at[i].is_open;
+    }
+    *failed = list->at;
+    return tcp_count == 0 || tcp_open > 0 ? 0 : -EADDRNOTAVAIL;
+}
+
 bool server_listen(struct server *server, struct buf *error)
 {
-    int result = server->config->port == 0 ? 0 : listen_tcp(server);
-    if (result < 0) {
-        server->listen_error = result;
+    struct listening_list list = {.count = 0};
+    const struct listening *failed;
+    listening_collect(server, &list);
+    net_relisten_begin(server->net);
+    int result = listen_on_all(server, &list, &failed);
+    net_relisten_end(server->net, result == 0);
+    server->listen_error = result;
+    if (result < 0 && failed->options.is_unix) {
+        buf_printf(error, "Failed opening Unix socket %s: %s", failed->options.address,
+                   strerror(-result));
+    } else if (result < 0) {
         buf_printf(error, "Failed listening on port %d (TCP), aborting.",
                    (int)server->config->port);
-        return false;
     }
-    if (server->config->unix_socket[0] != '\0') {
-        result = listen_unix(server);
-    }
-    if (result < 0) {
-        server->listen_error = result;
-        buf_printf(error, "Failed opening Unix socket %s: %s", server->config->unix_socket,
-                   strerror(-result));
-        return false;
-    }
-    return true;
+    return result == 0;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

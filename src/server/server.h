@@ -87,7 +87,8 @@ struct server *server_new(struct config *take_config, struct config_source *take
                           struct buf *error);
 void server_free(struct server *server);
 
-/* Opens the listeners. False: `error` says why. */
+/* Opens the listeners of the configuration and closes all others. False: `error` says why, and
+ * those that were open still are. */
 bool server_listen(struct server *server, struct buf *error);
 
 /* One turn of the loop; waits for at most `wait_us_max`. */

@@ -282,7 +282,7 @@ def free_port():
     retry.
 
     It lies below those that the kernel gives to outgoing connections: one of these could take the
-    port while CONFIG SET bind closes and opens the server's listeners."""
+    port while a test's server is down."""
     for _ in range(PORT_ATTEMPTS):
         port = random.SystemRandom().randrange(10000, 32000)
         with socket.socket() as probe:

@@ -61,6 +61,35 @@ ON_EVERY_ENGINE(closed_listeners_let_nobody_in)
     client_close(&client);
 }
 
+ON_EVERY_ENGINE(listening_anew_keeps_what_stays_and_closes_nothing_in_vain)
+{
+    struct client client = {0}, other = {0};
+    struct ring_listen_options here = {.address = "127.0.0.1", .port = bed->port, .backlog = 1};
+    struct ring_listen_options all = {.address = "0.0.0.0", .port = bed->port, .backlog = 1};
+    net_relisten_begin(bed->net);
+    CHECK(!net_keep_listening(bed->net, &all));
+    CHECK(net_listen(bed->net, &all) == 0); /* Where "here" still is. */
+    net_relisten_end(bed->net, false);
+    bed_settle(bed);
+    client_open(&client, bed);
+    client_send(&client, "echo a\r\n");
+    client_expect(&client, "$1\r\na\r\n");
+    net_relisten_begin(bed->net);
+    CHECK(net_keep_listening(bed->net, &here) && !net_keep_listening(bed->net, &here));
+    CHECK(net_listen(bed->net, &all) == -EADDRINUSE);
+    net_relisten_end(bed->net, true);
+    CHECK(net_listen(bed->net, &all) == -EADDRINUSE);
+    net_relisten_begin(bed->net);
+    CHECK(net_listen(bed->net, &all) == 0);
+    net_relisten_end(bed->net, true);
+    bed_settle(bed);
+    client_open(&other, bed);
+    client_send(&other, "echo b\r\n");
+    client_expect(&other, "$1\r\nb\r\n");
+    client_close(&other);
+    client_close(&client);
+}
+
 /* Lets the process open `more` descriptors beyond those it has. */
 static void limit_descriptors(rlim_t more)
 {
