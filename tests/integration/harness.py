@@ -460,6 +460,11 @@ class Server:
     def pid(self):
         return self.process.pid
 
+    @property
+    def is_hostile(self):
+        """Whether the server is of the build with tiny limits."""
+        return os.path.basename(os.path.dirname(os.path.abspath(self.binary))) == "hostile"
+
     def connect(self, timeout=REPLY_SECONDS):
         return Conn(self.port, timeout=timeout)
 

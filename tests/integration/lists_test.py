@@ -64,6 +64,9 @@ class Long(Case):
         self.assertEqual(self.call("LTRIM", "l", 50000, 50099), "OK")
         self.assertEqual(self.call("LRANGE", "l", 0, -1), [b"%d" % (50000 + n) for n in range(100)])
         self.assertLess(self.call("MEMORY", "USAGE", "l"), 10000)
+        # The hostile build's chunks are too small for it, and Redis 7.0 never goes back.
+        if self.server.kind == "ouro" and not self.server.is_hostile:
+            self.assertEqual(self.call("OBJECT", "ENCODING", "l"), b"listpack")
 
     def test_the_middle_can_be_changed(self):
         for number in range(200):
