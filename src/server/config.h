@@ -171,9 +171,21 @@ struct config_rename {
     unsigned line_number;
 };
 
+/* How the loader reaches files; tests have their own. Each function returns 0 or negative errno. */
+struct config_disk {
+    /* Calls `each` with the paths that match a pattern until it returns false; none is no error. */
+    int (*expand)(void *context, const char *pattern, bool (*each)(void *loading, const char *path),
+                  void *loading);
+    int (*read)(void *context, const char *path, struct buf *text); /* Appends all of a file. */
+    int (*find_folder)(void *context, const char *path);
+    void *context;
+};
+
 /* What a start-up configuration says besides values. */
 struct config_source {
-    char *file; /* Absolute path of the file given, or NULL. */
+    const struct config_disk *disk; /* Borrowed. */
+    unsigned file_count;            /* Files read, those included among them. */
+    char *file;                     /* Absolute path of the file given, or NULL. */
     struct config_rename *renames;
     struct config_rename **renames_end;
     struct buf error; /* What went wrong, as it is to be printed. */
@@ -191,6 +203,9 @@ bool config_load(struct config *config, struct config_source *source, const char
 /* Words the error of one line. */
 void config_source_fail(struct config_source *source, unsigned line_number, const char *line,
                         const char *why);
+
+/* A file's text with the values of `config` written into it; see config_rewrite. */
+void config_rewrite_text(const struct config *config, struct slice text, struct buf *out);
 
 /* CONFIG REWRITE: the file with changed values replaced in place, comments and order kept, new ones
  * at the end; written beside it and renamed over it. Returns 0 or negative errno. Blocks for one

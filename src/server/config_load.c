@@ -22,6 +22,7 @@
 enum {
     CONFIG_WORDS_PER_LINE_MAX = 256,
     CONFIG_INCLUDE_DEPTH_MAX = 16,
+    CONFIG_FILES_MAX = 1000, /* Two files that include each other twice would be read for ever. */
     CONFIG_FILE_LEN_MAX = 16 * 1024 * 1024,
 };
 
@@ -33,9 +34,73 @@ struct loading {
     unsigned line_number;
 };
 
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+static int real_expand(void *context, const char *pattern,
+                       bool (*each)(void *loading, const char *path), void *loading)
+{
+    (void)context;
+    glob_t found;
+    int result = glob(pattern, GLOB_NOMAGIC, NULL, &found);
+    if (result != 0) {
+        return result == GLOB_NOMATCH ? 0 : -EIO;
+    }
+    bool is_good = true;
+    for (size_t i = 0; is_good && i < found.gl_pathc; i++) {
+        is_good = each(loading, found.gl_pathv[i]);
+    }
+    globfree(&found);
+    return is_good ? 0 : -ECANCELED;
+}
+
+static int read_all(int fd, struct buf *text)
+{
+    for (;;) {
+        ssize_t got = read(fd, buf_reserve(text, 65536), 65536);
+        if (got <= 0) {
+            return got == 0 ? 0 : -errno;
+        }
+        text->len += (size_t)got;
+        if (text->len > CONFIG_FILE_LEN_MAX) {
+            return -EFBIG;
+        }
+    }
+}
+
+static int real_read(void *context, const char *path, struct buf *text)
+{
+    (void)context;
+    bool is_stdin = strcmp(path, "-") == 0;
+    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    int result = read_all(fd, text);
+    if (!is_stdin) {
+        close(fd);
+    }
+    return result;
+}
+
+static int real_find_folder(void *context, const char *path)
+{
+    (void)context;
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    close(fd);
+    return 0;
+}
+
+static const struct config_disk real_disk = {
+    .expand = real_expand, .read = real_read, .find_folder = real_find_folder};
+
+/* ---- Lines ----------------------------------------------------------------------------------- */
+
 void config_source_init(struct config_source *source)
 {
-    *source = (struct config_source){0};
+    *source = (struct config_source){.disk = &real_disk};
     source->renames_end = &source->renames;
     buf_init(&source->error);
 }
@@ -74,25 +139,21 @@ static bool fail(struct loading *loading, struct slice line, const char *why)
 
 static bool load_file(struct loading *loading, const char *path);
 
+static bool load_included(void *context, const char *path)
+{
+    struct loading inner = *(struct loading *)context;
+    inner.depth++;
+    return load_file(&inner, path);
+}
+
 static bool load_include(struct loading *loading, struct slice line, struct slice pattern)
 {
+    const struct config_disk *disk = loading->source->disk;
     char *path = NULL;
     config_replace_text(&path, pattern);
-    glob_t found;
-    int result = glob(path, GLOB_NOMAGIC, NULL, &found);
-    bool is_good = result == 0 || result == GLOB_NOMATCH;
-    if (result == 0) {
-        for (size_t i = 0; is_good && i < found.gl_pathc; i++) {
-            struct loading inner = *loading;
-            inner.depth++;
-            is_good = load_file(&inner, found.gl_pathv[i]);
-        }
-        globfree(&found);
-    } else if (!is_good) {
-        is_good = fail(loading, line, "include: cannot be read");
-    }
+    int result = disk->expand(disk->context, path, load_included, loading);
     mem_free(path);
-    return is_good;
+    return result == 0 || (result != -ECANCELED && fail(loading, line, "include: cannot be read"));
 }
 
 static void add_rename(struct loading *loading, struct slice line, const struct slice *words)
@@ -127,15 +188,34 @@ static const char *load_save(struct loading *loading, const struct directive *di
     return error;
 }
 
-/* Told while the line is at hand; the folder is entered later. */
-static const char *missing_folder(const char *path)
+/* A list may be given as one word: save "3600 1 300 100". */
+static unsigned split_list(struct slice list, struct slice *words, unsigned words_max)
 {
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return strerror(errno);
+    unsigned count = 0;
+    while (list.len > 0 && count < words_max) {
+        const char *blank = memchr(list.data, ' ', list.len);
+        size_t len = blank == NULL ? list.len : (size_t)(blank - list.data);
+        if (len > 0) {
+            words[count++] = slice_part(list, 0, len);
+        }
+        list = slice_part(list, blank == NULL ? len : len + 1, list.len);
     }
-    close(fd);
-    return NULL;
+    return count;
+}
+
+static const char *load_value(struct loading *loading, const struct directive *directive,
+                              const struct slice *words, unsigned count)
+{
+    struct slice parts[CONFIG_WORDS_PER_LINE_MAX];
+    if (count == 1 && (directive->flags & CONFIG_MANY) != 0 && words[0].len > 0) {
+        count = split_list(words[0], parts, CONFIG_WORDS_PER_LINE_MAX);
+        words = parts;
+    }
+    if (slice_is(slice_from_text(directive->name), "save")) {
+        return load_save(loading, directive, words, count);
+    }
+    return count == 0 ? "wrong number of arguments"
+                      : config_set(loading->config, directive, words, count);
 }
 
 static bool load_words(struct loading *loading, struct slice line, const struct slice *words,
@@ -152,15 +232,11 @@ static bool load_words(struct loading *loading, struct slice line, const struct 
     if (directive == NULL) {
         return fail(loading, line, "Bad directive or wrong number of arguments");
     }
-    const char *error;
-    if (slice_is(words[0], "save")) {
-        error = load_save(loading, directive, words + 1, count - 1);
-    } else {
-        error = count < 2 ? "wrong number of arguments"
-                          : config_set(loading->config, directive, words + 1, count - 1);
-    }
+    const char *error = load_value(loading, directive, words + 1, count - 1);
     if (error == NULL && (directive->effects & CONFIG_TO_DIR) != 0) {
-        error = missing_folder(loading->config->dir);
+        const struct config_disk *disk = loading->source->disk;
+        int result = disk->find_folder(disk->context, loading->config->dir);
+        error = result < 0 ? strerror(-result) : NULL; /* It is entered later. */
     }
     return error == NULL || fail(loading, line, error);
 }
@@ -209,36 +285,14 @@ static bool load_text(struct loading *loading, struct slice text)
     return is_good;
 }
 
-/* Reads a whole file, or negative errno. */
-static int read_all(int fd, struct buf *text)
-{
-    for (;;) {
-        ssize_t got = read(fd, buf_reserve(text, 65536), 65536);
-        if (got < 0) {
-            return -errno;
-        }
-        if (got == 0) {
-            return 0;
-        }
-        text->len += (size_t)got;
-        if (text->len > CONFIG_FILE_LEN_MAX) {
-            return -EFBIG;
-        }
-    }
-}
-
 static bool load_file(struct loading *loading, const char *path)
 {
-    bool is_stdin = strcmp(path, "-") == 0;
+    const struct config_disk *disk = loading->source->disk;
     struct buf text;
     buf_init(&text);
-    int fd = is_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    int error = loading->depth > CONFIG_INCLUDE_DEPTH_MAX ? -ELOOP
-                : fd < 0                                  ? -errno
-                                                          : read_all(fd, &text);
-    if (fd >= 0 && !is_stdin) {
-        close(fd);
-    }
+    bool is_endless = loading->depth > CONFIG_INCLUDE_DEPTH_MAX ||
+                      ++loading->source->file_count > CONFIG_FILES_MAX;
+    int error = is_endless ? -ELOOP : disk->read(disk->context, path, &text);
     bool is_good = error == 0;
     if (is_good) {
         loading->line_number = 0;
@@ -251,8 +305,7 @@ static bool load_file(struct loading *loading, const char *path)
     return is_good;
 }
 
-/* `--port 7000 --save 60 1` becomes the lines `port "7000"` and `save "60" "1"`. A value that holds
- * a whole list ("3600 1 300 100") is split as a line is. */
+/* `--port 7000 --save 60 1` becomes the lines `port "7000"` and `save "60" "1"`. */
 static void words_to_lines(char *const *words, int count, struct buf *lines)
 {
     for (int i = 0; i < count; i++) {
@@ -261,12 +314,7 @@ static void words_to_lines(char *const *words, int count, struct buf *lines)
             continue;
         }
         buf_append_byte(lines, ' ');
-        bool is_list = strchr(words[i], ' ') != NULL && strpbrk(words[i], "\"'\\\n") == NULL;
-        if (is_list) {
-            buf_append_text(lines, words[i]);
-        } else {
-            buf_append_quoted(lines, slice_from_text(words[i]));
-        }
+        buf_append_quoted(lines, slice_from_text(words[i]));
     }
 }
 

@@ -128,6 +128,22 @@ static void rewrite_text(struct rewriting *rewriting, struct slice text)
     }
 }
 
+void config_rewrite_text(const struct config *config, struct slice text, struct buf *out)
+{
+    unsigned count;
+    config_directives(&count);
+    struct rewriting rewriting = {
+        .config = config,
+        .preset = config_new(),
+        .is_written = mem_zalloc(count * sizeof(bool)),
+        .out = *out,
+    };
+    rewrite_text(&rewriting, text);
+    *out = rewriting.out;
+    mem_free(rewriting.is_written);
+    config_free(rewriting.preset);
+}
+
 static int write_all(int fd, struct slice text)
 {
     while (text.len > 0) {
@@ -204,24 +220,15 @@ static int read_file(const char *file, struct buf *text)
 
 int config_rewrite(const struct config *config, const char *file)
 {
-    unsigned count;
-    config_directives(&count);
-    struct buf text;
+    struct buf text, out;
     buf_init(&text);
+    buf_init(&out);
     int result = read_file(file, &text);
     if (result == 0) {
-        struct rewriting rewriting = {
-            .config = config,
-            .preset = config_new(),
-            .is_written = mem_zalloc(count * sizeof(bool)),
-        };
-        buf_init(&rewriting.out);
-        rewrite_text(&rewriting, buf_slice(&text));
-        result = replace_file(file, buf_slice(&rewriting.out));
-        buf_deinit(&rewriting.out);
-        mem_free(rewriting.is_written);
-        config_free(rewriting.preset);
+        config_rewrite_text(config, buf_slice(&text), &out);
+        result = replace_file(file, buf_slice(&out));
     }
+    buf_deinit(&out);
     buf_deinit(&text);
     return result;
 }

@@ -9,6 +9,19 @@
 
 /* ---- bind ---- */
 
+/* Whether all bytes can be part of an address. Others would need quotes, which a list has not. */
+static bool is_address_like(struct slice word)
+{
+    for (size_t i = 0; i < word.len; i++) {
+        char byte = word.data[i], lower = (char)(byte | 0x20);
+        bool is_letter = lower >= 'a' && lower <= 'z', is_digit = byte >= '0' && byte <= '9';
+        if (!is_letter && !is_digit && (byte == '\0' || strchr(".:*-%_", byte) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool config_set_bind(struct config *config, const struct slice *words, unsigned count,
                      const char **error)
 {
@@ -19,9 +32,9 @@ bool config_set_bind(struct config *config, const struct slice *words, unsigned 
     struct buf joined;
     buf_init(&joined);
     for (unsigned i = 0; i < count; i++) {
-        if (memchr(words[i].data, '\0', words[i].len) != NULL) {
+        if (!is_address_like(words[i])) {
             buf_deinit(&joined);
-            *error = "argument contains a NUL byte";
+            *error = "Failed to bind to specified addresses.";
             return false;
         }
         if (joined.len > 0) {

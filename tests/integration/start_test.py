@@ -34,6 +34,23 @@ class Start(unittest.TestCase):
                                  [b"maxmemory", b"5242880"])
                 self.assertEqual(conn.call("CONFIG", "GET", "timeout"), [b"timeout", b"77"])
 
+    def test_a_value_of_the_command_line_is_one_word_and_a_list_may_be_too(self):
+        with Server("--maxmemory", "5mb", "--requirepass", "a 'b\"\\ #c", "--save", "3600 1 300  100") as server:
+            with server.connect() as conn:
+                self.assertEqual(conn.call("AUTH", "a 'b\"\\ #c"), "OK")
+                self.assertEqual(conn.call("CONFIG", "GET", "save")[1], b"3600 1 300 100")
+
+    def test_files_that_include_each_other_are_refused_in_time(self):
+        server = Server()
+        self.addCleanup(server.remove)
+        for name, other in (("a", "b"), ("b", "a")):
+            with open(os.path.join(server.directory, name), "w", encoding="ascii") as file:
+                file.write("include %s\n" % other * 3)
+        ended = subprocess.run([server.binary, "a"], cwd=server.directory, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, timeout=20, check=False)
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn(b"Too many levels of symbolic links", ended.stdout)
+
     def test_what_cannot_be_understood_is_refused_with_its_line(self):
         status, output = refusal(config="timeout 1\nnosuch thing\n")
         self.assertEqual(status, 1)
