@@ -49,17 +49,19 @@ void commands_register_hashes_numbers(struct exec *exec, struct type_limits *lim
 void commands_register_hashes_walk(struct exec *exec, struct type_limits *limits);
 void commands_register_hashes_expire(struct exec *exec, struct type_limits *limits);
 
-/* LPUSH, LRANGE and what works at the ends of lists; LSET, LREM and the like; LMOVE and LMPOP.
- * `limits` is borrowed. */
+/* LPUSH, LRANGE and what works at the ends of lists; LSET, LREM and the like; LMOVE and LMPOP;
+ * the forms that wait. `limits` is borrowed. */
 void commands_register_lists(struct exec *exec, struct type_limits *limits);
 void commands_register_lists_edit(struct exec *exec, struct type_limits *limits);
 void commands_register_lists_move(struct exec *exec, struct type_limits *limits);
+void commands_register_lists_block(struct exec *exec, struct type_limits *limits);
 
-/* Sorted sets: members and scores; ranges; popping, drawing and scanning; unions and the like. Then
- * places on the globe, which are sorted sets, and searches among them. */
+/* Sorted sets: members and scores; ranges; popping, drawing and scanning; waiting; unions and the
+ * like. Then places on the globe, which are sorted sets, and searches among them. */
 void commands_register_zsets(struct exec *exec, struct type_limits *limits);
 void commands_register_zsets_range(struct exec *exec, struct type_limits *limits);
 void commands_register_zsets_pop(struct exec *exec, struct type_limits *limits);
+void commands_register_zsets_block(struct exec *exec, struct type_limits *limits);
 void commands_register_zsets_combine(struct exec *exec, struct type_limits *limits);
 void commands_register_geo(struct exec *exec, struct type_limits *limits);
 void commands_register_geo_search(struct exec *exec, struct type_limits *limits);

@@ -4,6 +4,7 @@
  * accepted and does the same: the reply says that the keys are gone, and no client waits for the
  * allocator. */
 #include "commands/commands.h"
+#include "exec/block.h"
 #include "exec/call.h"
 #include "exec/exec.h"
 
@@ -29,6 +30,7 @@ static void flushdb_run(struct call *call)
 {
     if (flush_parse(call)) {
         changed_databases(call, db_flush(call->db, false));
+        block_note_database(call->exec, call->db);
         reply_ok(call->out);
     }
 }
@@ -43,6 +45,7 @@ static void flushall_run(struct call *call)
     size_t key_count = 0;
     for (unsigned i = 0; i < keyspace_db_count(keyspace); i++) {
         key_count += db_flush(keyspace_db(keyspace, i), false);
+        block_note_database(call->exec, keyspace_db(keyspace, i));
     }
     changed_databases(call, key_count);
     reply_ok(call->out);
@@ -65,6 +68,8 @@ static void swapdb_run(struct call *call)
     }
     if (a != b) {
         keyspace_swap(keyspace, (unsigned)a, (unsigned)b);
+        block_note_database(call->exec, keyspace_db(keyspace, (unsigned)a));
+        block_note_database(call->exec, keyspace_db(keyspace, (unsigned)b));
     }
     changed_databases(call, 1);
     reply_ok(call->out);

@@ -161,13 +161,13 @@ static void rpushx_run(struct call *call)
 
 /* ---- Pop ---- */
 
-static void pop_one(struct call *call, struct place place, enum list_end end)
+void lists_pop_one(struct call *call, uint32_t key, struct place place, enum list_end end)
 {
     size_t len = list_len(place.value);
     struct list_item item = list_get(place.value, end == LIST_HEAD ? 0 : len - 1);
     lists_reply(call->out, &item);
     list_drop(&place, end, 1, exec_work(call->exec));
-    lists_shrunk(call, 1, place, lists_pop_event(end));
+    lists_shrunk(call, key, place, lists_pop_event(end));
 }
 
 static void pop_with(struct call *call, enum list_end end)
@@ -192,7 +192,7 @@ static void pop_with(struct call *call, enum list_end end)
             reply_null(call->out);
         }
     } else if (!has_count) {
-        pop_one(call, place, end);
+        lists_pop_one(call, 1, place, end);
     } else if (count == 0) {
         reply_array(call->out, 0);
     } else {

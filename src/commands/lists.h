@@ -30,6 +30,9 @@ bool lists_end(struct call *call, uint32_t index, enum list_end *end);
 /* Adds the argument at `index` to the list at `place`. False: no memory. */
 bool lists_try_push(struct call *call, struct place *place, enum list_end end, uint32_t index);
 
+/* Replies with the element at an end as a bulk, removes it, and reports the change. */
+void lists_pop_one(struct call *call, uint32_t key, struct place place, enum list_end end);
+
 /* Replies with `count` elements from an end as an array, and removes them; the key of the argument
  * at `key` too when none are left. Reports the change. */
 void lists_pop_many(struct call *call, uint32_t key, struct place place, enum list_end end,
@@ -38,6 +41,25 @@ void lists_pop_many(struct call *call, uint32_t key, struct place place, enum li
 /* Elements left the list of the argument at `key`: reports it as `event`, and removes the key when
  * none are left. */
 void lists_shrunk(struct call *call, uint32_t key, struct place place, const char *event);
+
+/* Takes an element off the list of argument 1, adds it to that of argument 2 and replies with it.
+ * False: the first list is missing, nothing was replied. */
+struct lists_move {
+    enum list_end from, to;
+};
+bool lists_move(struct call *call, struct lists_move move);
+
+/* numkeys key [key ...] LEFT|RIGHT [COUNT count], from argument `at` on; else the error is in the
+ * reply. */
+struct lists_mpop {
+    uint32_t first_key, key_count;
+    int64_t count;
+    enum list_end end;
+};
+bool lists_mpop_parse(struct call *call, uint32_t at, struct lists_mpop *mpop);
+
+/* Pops from the first of the lists that is there. False: there is none, nothing was replied. */
+bool lists_mpop(struct call *call, const struct lists_mpop *mpop);
 
 /* The event of a push or pop at an end. */
 static inline const char *lists_push_event(enum list_end end)

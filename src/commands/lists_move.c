@@ -4,12 +4,9 @@
  * blob changes hands without a copy. */
 #include "commands/commands.h"
 #include "commands/lists.h"
+#include "exec/block.h"
 
 /* ---- LMOVE ---- */
-
-struct move {
-    enum list_end from, to;
-};
 
 /* The element, held for the time of the move: in `bytes`, or by a reference to its blob. */
 struct moved {
@@ -52,20 +49,19 @@ static bool move_push(struct call *call, enum list_end end, const struct moved *
     return true;
 }
 
-static void move_with(struct call *call, struct move move)
+bool lists_move(struct call *call, struct lists_move move)
 {
     struct place place;
     if (!call_find_place(call, 1, VALUE_LIST, &place)) {
-        return;
+        return true;
     }
     if (place.value == NULL) {
-        reply_null(call->out);
-        return;
+        return false;
     }
     const struct value *value = call_peek(call, 2, FIND_NO_TOUCH);
     if (value != NULL && value_kind(value) != VALUE_LIST) {
         reply_error(call->out, ERR_WRONG_TYPE);
-        return;
+        return true;
     }
     bool is_same = slice_equal(call->args.at[1], call->args.at[2]);
     struct moved moved;
@@ -78,7 +74,7 @@ static void move_with(struct call *call, struct move move)
             blob_drop(moved.blob);
         }
         reply_error(call->out, ERR_NO_MEMORY);
-        return;
+        return true;
     }
     place = call_peek_place(call, 1, FIND_NO_TOUCH);
     /* Within one list and at one end this takes the copy, which is as good. */
@@ -91,62 +87,67 @@ static void move_with(struct call *call, struct move move)
     } else {
         lists_shrunk(call, 1, place, lists_pop_event(move.from));
     }
+    return true;
+}
+
+static void move_or_nothing(struct call *call, struct lists_move move)
+{
+    if (!lists_move(call, move)) {
+        reply_null(call->out);
+    }
 }
 
 /* LMOVE source destination LEFT|RIGHT LEFT|RIGHT */
 static void lmove_run(struct call *call)
 {
-    struct move move;
+    struct lists_move move;
     if (lists_end(call, 3, &move.from) && lists_end(call, 4, &move.to)) {
-        move_with(call, move);
+        move_or_nothing(call, move);
     }
 }
 
 /* RPOPLPUSH source destination */
 static void rpoplpush_run(struct call *call)
 {
-    move_with(call, (struct move){.from = LIST_TAIL, .to = LIST_HEAD});
+    move_or_nothing(call, (struct lists_move){.from = LIST_TAIL, .to = LIST_HEAD});
 }
 
 /* ---- LMPOP ---- */
 
-struct lmpop {
-    int64_t key_count;
-    int64_t count;
-    enum list_end end;
-};
-
-static bool lmpop_parse(struct call *call, struct lmpop *lmpop)
+bool lists_mpop_parse(struct call *call, uint32_t at, struct lists_mpop *mpop)
 {
-    lmpop->count = -1;
-    if (!call_range_i64(call, 1, 1, INT64_MAX, &lmpop->key_count,
+    int64_t key_count;
+    mpop->count = -1;
+    if (!call_range_i64(call, at, 1, INT64_MAX, &key_count,
                         "ERR numkeys should be greater than 0")) {
         return false;
     }
-    if (lmpop->key_count >= (int64_t)call->args.count - 2) {
+    if (key_count >= (int64_t)(call->args.count - at) - 1) {
         reply_error(call->out, ERR_SYNTAX);
         return false;
     }
-    uint32_t where = 2 + (uint32_t)lmpop->key_count;
-    if (!lists_end(call, where, &lmpop->end)) {
+    mpop->first_key = at + 1;
+    mpop->key_count = (uint32_t)key_count;
+    uint32_t where = mpop->first_key + mpop->key_count;
+    if (!lists_end(call, where, &mpop->end)) {
         return false;
     }
     for (uint32_t i = where + 1; i < call->args.count; i += 2) {
-        if (lmpop->count != -1 || !call_is(call, i, "COUNT") || i + 1 >= call->args.count) {
+        if (mpop->count != -1 || !call_is(call, i, "COUNT") || i + 1 >= call->args.count) {
             reply_error(call->out, ERR_SYNTAX);
             return false;
         }
-        if (!call_range_i64(call, i + 1, 1, INT64_MAX, &lmpop->count,
+        if (!call_range_i64(call, i + 1, 1, INT64_MAX, &mpop->count,
                             "ERR count should be greater than 0")) {
             return false;
         }
     }
-    lmpop->count = lmpop->count == -1 ? 1 : lmpop->count;
+    mpop->count = mpop->count == -1 ? 1 : mpop->count;
     return true;
 }
 
 /* What the log and the replicas get: a plain pop of what was there. */
-static void lmpop_effect(struct call *call, uint32_t key, enum list_end end, size_t count)
+static void mpop_effect(struct call *call, uint32_t key, enum list_end end, size_t count)
 {
     if (!call_wants_effects(call)) {
         return;
@@ -157,29 +158,34 @@ static void lmpop_effect(struct call *call, uint32_t key, enum list_end end, siz
     call_effect(call, args, 3);
 }
 
-/* LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count] */
-static void lmpop_run(struct call *call)
+bool lists_mpop(struct call *call, const struct lists_mpop *mpop)
 {
-    struct lmpop lmpop;
-    if (!lmpop_parse(call, &lmpop)) {
-        return;
-    }
-    for (uint32_t key = 2; key < 2 + (uint32_t)lmpop.key_count; key++) {
+    struct block_keys keys = call_keys_to_try(call, mpop->first_key, mpop->key_count);
+    for (uint32_t key = keys.first; key < keys.end; key++) {
         struct place place;
         if (!call_find_place(call, key, VALUE_LIST, &place)) {
-            return;
+            return true;
         }
         if (place.value != NULL) {
             size_t len = list_len(place.value);
-            size_t count = (size_t)lmpop.count < len ? (size_t)lmpop.count : len;
+            size_t count = (size_t)mpop->count < len ? (size_t)mpop->count : len;
             reply_array(call->out, 2);
             reply_bulk(call->out, call->args.at[key]);
-            lists_pop_many(call, key, place, lmpop.end, count);
-            lmpop_effect(call, key, lmpop.end, count);
-            return;
+            lists_pop_many(call, key, place, mpop->end, count);
+            mpop_effect(call, key, mpop->end, count);
+            return true;
         }
     }
-    reply_null_array(call->out);
+    return false;
+}
+
+/* LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count] */
+static void lmpop_run(struct call *call)
+{
+    struct lists_mpop mpop;
+    if (lists_mpop_parse(call, 1, &mpop) && !lists_mpop(call, &mpop)) {
+        reply_null_array(call->out);
+    }
 }
 
 static const struct command lists_move_rows[] = {

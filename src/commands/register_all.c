@@ -21,6 +21,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_lists(exec, limits);
     commands_register_lists_edit(exec, limits);
     commands_register_lists_move(exec, limits);
+    commands_register_lists_block(exec, limits);
     commands_register_sort(exec, limits);
     commands_register_dump(exec, limits);
     commands_register_sets(exec, limits);
@@ -30,6 +31,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_zsets(exec, limits);
     commands_register_zsets_range(exec, limits);
     commands_register_zsets_pop(exec, limits);
+    commands_register_zsets_block(exec, limits);
     commands_register_zsets_combine(exec, limits);
     commands_register_geo(exec, limits);
     commands_register_geo_search(exec, limits);

@@ -51,3 +51,34 @@ void zsets_store(struct call *call, uint32_t index, struct value *take_value, co
 
 /* What ZADD does with its arguments: for commands that rewrite theirs to such. */
 void zsets_add(struct call *call);
+
+/* ---- Popping ---- */
+
+enum zsets_pop_shape {
+    POP_FLAT,   /* [member, score, member, score ...] */
+    POP_NESTED, /* [[member, score], [member, score] ...] */
+    POP_BARE,   /* member, score ..., without a header */
+};
+struct zsets_pop {
+    bool is_max;
+    size_t count; /* At least 1. */
+    enum zsets_pop_shape shape;
+};
+
+/* Tells and removes members from one end of the set of the argument at `index`, which is at `place`
+ * and not empty, and reports the change. A set of which nothing is left goes with its key. Returns
+ * how many there were. */
+size_t zsets_pop(struct call *call, uint32_t index, struct place place,
+                 const struct zsets_pop *wish);
+
+/* numkeys key [key ...] MIN|MAX [COUNT count], from argument `at` on; else the error is in the
+ * reply. */
+struct zsets_mpop {
+    uint32_t first_key, key_count;
+    bool is_max;
+    int64_t count;
+};
+bool zsets_mpop_parse(struct call *call, uint32_t at, struct zsets_mpop *mpop);
+
+/* Pops from the first of the sets that is there. False: there is none, nothing was replied. */
+bool zsets_mpop(struct call *call, const struct zsets_mpop *mpop);

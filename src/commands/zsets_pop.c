@@ -11,22 +11,20 @@
 #include "commands/repeats.h"
 #include "commands/scan.h"
 #include "commands/zsets.h"
+#include "exec/block.h"
 
 /* ---- Popping ---- */
-
-enum pop_shape {
-    POP_FLAT,   /* member, score, member, score ... */
-    POP_NESTED, /* [member, score], [member, score] ... */
-};
 
 /* Tells and removes up to `count` members from one end of the set at `place`, which is not empty;
  * returns how many. Reports nothing. */
 static size_t pop(struct call *call, struct place *place, bool is_max, size_t count,
-                  enum pop_shape shape)
+                  enum zsets_pop_shape shape)
 {
     size_t held = zset_count(place->value);
     count = count < held ? count : held;
-    reply_array(call->out, shape == POP_NESTED ? count : count * 2);
+    if (shape != POP_BARE) {
+        reply_array(call->out, shape == POP_NESTED ? count : count * 2);
+    }
     struct zset_walk walk;
     struct zset_item item;
     zset_walk_begin(&walk, place->value, is_max ? held - 1 : 0, is_max);
@@ -44,12 +42,12 @@ static size_t pop(struct call *call, struct place *place, bool is_max, size_t co
     return count;
 }
 
-/* Pops, removes a set of which nothing is left (which is freed in slices), and reports. */
-static size_t pop_key(struct call *call, uint32_t index, struct place place, bool is_max,
-                      size_t count, enum pop_shape shape)
+size_t zsets_pop(struct call *call, uint32_t index, struct place place,
+                 const struct zsets_pop *wish)
 {
-    bool is_all = zset_count(place.value) <= count;
-    count = pop(call, &place, is_max, count, shape);
+    bool is_max = wish->is_max;
+    bool is_all = zset_count(place.value) <= wish->count;
+    size_t count = pop(call, &place, is_max, wish->count, wish->shape);
     if (is_all) {
         call_remove(call, index, place);
     }
@@ -81,7 +79,10 @@ static void pop_with(struct call *call, bool is_max)
         return;
     }
     bool is_nested = has_count && call->out->protocol >= 3;
-    pop_key(call, 1, place, is_max, (size_t)count, is_nested ? POP_NESTED : POP_FLAT);
+    zsets_pop(call, 1, place,
+              &(struct zsets_pop){.is_max = is_max,
+                                  .count = (size_t)count,
+                                  .shape = is_nested ? POP_NESTED : POP_FLAT});
 }
 
 /* ZPOPMIN key [count] */
@@ -96,30 +97,25 @@ static void zpopmax_run(struct call *call)
     pop_with(call, true);
 }
 
-struct zmpop {
-    uint32_t key_count;
-    bool is_max;
-    int64_t count; /* 0: not given yet. */
-};
-
-static bool zmpop_parse(struct call *call, struct zmpop *zmpop)
+bool zsets_mpop_parse(struct call *call, uint32_t at, struct zsets_mpop *mpop)
 {
     int64_t key_count;
-    if (!num_parse_i64(call->args.at[1], &key_count) || key_count < 1) {
+    *mpop = (struct zsets_mpop){.first_key = at + 1};
+    if (!num_parse_i64(call->args.at[at], &key_count) || key_count < 1) {
         reply_error(call->out, "ERR numkeys should be greater than 0");
         return false;
     }
-    if (key_count > (int64_t)call->args.count - 3) {
+    if (key_count > (int64_t)call->args.count - at - 2) {
         reply_error(call->out, ERR_SYNTAX);
         return false;
     }
-    zmpop->key_count = (uint32_t)key_count;
-    uint32_t where = 2 + zmpop->key_count;
-    zmpop->is_max = call_is(call, where, "MAX");
-    bool is_known = zmpop->is_max || call_is(call, where, "MIN");
+    mpop->key_count = (uint32_t)key_count;
+    uint32_t where = mpop->first_key + mpop->key_count;
+    mpop->is_max = call_is(call, where, "MAX");
+    bool is_known = mpop->is_max || call_is(call, where, "MIN");
     for (uint32_t i = where + 1; is_known && i < call->args.count; i += 2) {
-        is_known = zmpop->count == 0 && call_is(call, i, "COUNT") && i + 1 < call->args.count;
-        if (is_known && (!num_parse_i64(call->args.at[i + 1], &zmpop->count) || zmpop->count < 1)) {
+        is_known = mpop->count == 0 && call_is(call, i, "COUNT") && i + 1 < call->args.count;
+        if (is_known && (!num_parse_i64(call->args.at[i + 1], &mpop->count) || mpop->count < 1)) {
             reply_error(call->out, "ERR count should be greater than 0");
             return false;
         }
@@ -128,12 +124,12 @@ static bool zmpop_parse(struct call *call, struct zmpop *zmpop)
         reply_error(call->out, ERR_SYNTAX);
         return false;
     }
-    zmpop->count = zmpop->count == 0 ? 1 : zmpop->count;
+    mpop->count = mpop->count == 0 ? 1 : mpop->count;
     return true;
 }
 
 /* The effect names the key that was found, and how many members went. */
-static void zmpop_effect(struct call *call, uint32_t index, bool is_max, size_t count)
+static void mpop_effect(struct call *call, uint32_t index, bool is_max, size_t count)
 {
     if (call_wants_effects(call)) {
         char digits[NUM_I64_TEXT_MAX + 1];
@@ -144,27 +140,35 @@ static void zmpop_effect(struct call *call, uint32_t index, bool is_max, size_t 
     }
 }
 
-/* ZMPOP numkeys key [key ...] MIN | MAX [COUNT count] */
-static void zmpop_run(struct call *call)
+bool zsets_mpop(struct call *call, const struct zsets_mpop *mpop)
 {
-    struct zmpop zmpop = {.count = 0};
-    if (!zmpop_parse(call, &zmpop)) {
-        return;
-    }
-    for (uint32_t i = 2; i < 2 + zmpop.key_count; i++) {
+    struct block_keys keys = call_keys_to_try(call, mpop->first_key, mpop->key_count);
+    for (uint32_t i = keys.first; i < keys.end; i++) {
         struct place place;
         if (!call_find_place(call, i, VALUE_ZSET, &place)) {
-            return;
+            return true;
         }
         if (place.value != NULL) {
             reply_array(call->out, 2);
             reply_bulk(call->out, call->args.at[i]);
-            size_t count = pop_key(call, i, place, zmpop.is_max, (size_t)zmpop.count, POP_NESTED);
-            zmpop_effect(call, i, zmpop.is_max, count);
-            return;
+            size_t count = zsets_pop(call, i, place,
+                                     &(struct zsets_pop){.is_max = mpop->is_max,
+                                                         .count = (size_t)mpop->count,
+                                                         .shape = POP_NESTED});
+            mpop_effect(call, i, mpop->is_max, count);
+            return true;
         }
     }
-    reply_null_array(call->out);
+    return false;
+}
+
+/* ZMPOP numkeys key [key ...] MIN | MAX [COUNT count] */
+static void zmpop_run(struct call *call)
+{
+    struct zsets_mpop mpop;
+    if (zsets_mpop_parse(call, 1, &mpop) && !zsets_mpop(call, &mpop)) {
+        reply_null_array(call->out);
+    }
 }
 
 /* ---- Drawing ---- */

@@ -36,6 +36,7 @@ struct call {
     uint64_t first_hash;   /* db_hash of the first key, computed ahead; valid: first_key != 0. */
     uint32_t first_key;    /* Index of the argument that first_hash belongs to; 0: none. */
     uint32_t change_count; /* Changes reported so far. */
+    uint32_t ready_key;    /* Second run of a blocked command: the key that may serve; else 0. */
     bool is_effect_set;    /* call_effect or call_no_effect replaced the verbatim effect. */
     bool is_inner;         /* Run by exec_run_inner: has to answer at once. */
     struct resp_parser *parser; /* Owner of blobs behind arguments; NULL when there are none. */

@@ -71,7 +71,7 @@ static void emit_change(struct exec *exec, struct db *db, struct slice key, cons
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class)
 {
-    db_bump(db, key);
+    exec_note_key(exec, db, key);
     exec->stats.dirty++;
     if (exec->command_sink_count != 0) {
         struct slice args[] = {slice_from_text("DEL"), key};
@@ -117,7 +117,7 @@ void call_changed_key(struct call *call, struct db *db, struct slice key, const 
     struct exec *exec = call->exec;
     call->change_count++;
     exec->stats.dirty++;
-    db_bump(db, key);
+    exec_note_key(exec, db, key);
     if (event != NULL) {
         call_event(call, db, key, event);
     }

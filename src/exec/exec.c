@@ -64,6 +64,7 @@ void exec_tick(struct exec *exec)
         exec_pause_tick(exec);
     }
     exec->last_tick = clock_ticks();
+    block_tick(exec);
 }
 
 /* ---- Life ---- */
@@ -90,6 +91,7 @@ struct exec *exec_new(const struct exec_options *options)
     exec->slow_us = -1;
     exec->session_next_id = 1;
     list_init(&exec->sessions);
+    blocks_init(exec);
     exec_set_gate(exec, GATE_AUTH, auth_gate, NULL);
     exec_set_gate(exec, GATE_PAUSE, exec_pause_gate, exec);
     tick_start(exec);
@@ -99,6 +101,7 @@ struct exec *exec_new(const struct exec_options *options)
 void exec_free(struct exec *exec)
 {
     ASSERT(list_is_empty(&exec->sessions));
+    blocks_deinit(exec);
     exec_registry_free(exec);
     mem_free(exec);
 }

@@ -1,6 +1,7 @@
 /* What exec's own files share. Never included from outside src/exec/. */
 #pragma once
 
+#include "ds/table.h"
 #include "exec/exec.h"
 
 enum { EXEC_NAME_LEN_MAX = 64, EXEC_NAME_WORDS = EXEC_NAME_LEN_MAX / 8 };
@@ -29,6 +30,19 @@ struct exec_hooks {
     unsigned count;
 };
 
+/* What is to be done when a unit has ended. */
+enum { AFTERMATH_READY = 1 << 0 }; /* Keys may serve blocked sessions. */
+
+/* Who waits for what; see block.c. */
+struct blocking {
+    struct table keys; /* Of struct block_key. */
+    struct table_kind kind;
+    struct list ready; /* struct block_key.ready_link */
+    struct block **heap;
+    size_t heap_count, heap_cap;
+    uint64_t session_count;
+};
+
 struct exec {
     /* Hot. */
     const struct clock_now *now;
@@ -40,6 +54,7 @@ struct exec {
     uint64_t watch_ns;    /* Commands that take this long concern a hook. */
     exec_monitor_fn monitor;
     const struct call *current; /* The innermost call being executed. */
+    uint32_t aftermath;         /* AFTERMATH_..., or-ed. */
     bool is_tracking;           /* Histograms. */
     uint8_t command_sink_count, event_sink_count, change_sink_count;
     struct exec_stats stats;
@@ -80,6 +95,8 @@ struct exec {
     enum pause_mode pause_mode;
     int64_t pause_until_ms;
 
+    struct blocking blocking;
+
     struct list sessions;
     uint64_t session_count;
     uint64_t session_next_id;
@@ -100,6 +117,34 @@ void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const c
 /* stats.c */
 void exec_note_errors(struct exec *exec, const struct reply *out, uint64_t count);
 void exec_stats_record(struct command_entry *entry, uint64_t ns, bool is_tracking);
+
+/* run.c */
+struct exec_again {
+    struct command_entry *entry;
+    struct args args;
+    uint32_t ready_key;
+};
+/* Runs the command of a blocked session once more. */
+void exec_run_again(struct exec *exec, struct session *session, const struct exec_again *again);
+
+/* session.c: moves CLIENT REPLY's state on after a command. */
+void session_reply_moved(struct session *session);
+
+/* block.c */
+void blocks_init(struct exec *exec);
+void blocks_deinit(struct exec *exec);
+void block_note(struct exec *exec, struct db *db, struct slice name);
+void block_serve(struct exec *exec);
+void block_tick(struct exec *exec);
+
+/* A key changed or went: tells whom that concerns. */
+static inline void exec_note_key(struct exec *exec, struct db *db, struct slice key)
+{
+    db_bump(db, key);
+    if (__builtin_expect(table_count(&exec->blocking.keys) != 0, 0)) {
+        block_note(exec, db, key);
+    }
+}
 
 /* pause.c */
 enum gate_result exec_pause_gate(void *context, struct call *call);

@@ -201,15 +201,14 @@ static inline void run_call(struct exec *exec, struct call *call)
     }
 }
 
+/* A command that suspended its session replies later: until then the state stays as it is. */
 static void reply_mode_move(struct session *session)
 {
-    uint32_t flags = session->flags;
-    flags &= ~(uint32_t)(SESSION_REPLY_SKIP | SESSION_REPLY_SKIP_NEXT);
-    if ((session->flags & SESSION_REPLY_SKIP_NEXT) != 0) {
-        flags |= SESSION_REPLY_SKIP;
+    if ((session->flags & SESSION_SUSPENDED) != 0) {
+        session->flags |= SESSION_REPLY_DUE;
+    } else {
+        session_reply_moved(session);
     }
-    session->flags = flags;
-    session->out->is_muted = (flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIP)) != 0;
 }
 
 const struct call *exec_current_call(const struct exec *exec)
@@ -265,7 +264,37 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
     if (!LIKELY((session->flags & SESSION_REPLY_MASK) == 0)) {
         reply_mode_move(session);
     }
+    if (!LIKELY(exec->aftermath == 0)) {
+        block_serve(exec);
+    }
     return EXEC_DONE;
+}
+
+void exec_run_again(struct exec *exec, struct session *session, const struct exec_again *again)
+{
+    struct exec_plan plan = {
+        .entry = again->entry, .args = again->args.at, .count = again->args.count};
+    struct call call = call_make(exec, session, &plan);
+    call.ready_key = again->ready_key;
+    uint64_t errors_before = session->out->error_count;
+    uint64_t start = exec->last_tick;
+    const struct call *outer = exec->current;
+    exec->current = &call;
+    again->entry->run(&call);
+    exec->current = outer;
+    exec->last_tick = clock_ticks();
+    uint64_t ns = ticks_to_ns(exec, exec->last_tick - start);
+    again->entry->stats.usec_e3 += ns; /* Its call was counted when it came. */
+    if (call.change_count != 0 && !call.is_effect_set && exec->command_sink_count != 0) {
+        exec_emit_command(exec, call.db, call.args.at, call.args.count);
+    }
+    if (call.out->error_count != errors_before) {
+        again->entry->stats.failed++;
+        exec_note_errors(exec, call.out, call.out->error_count - errors_before);
+    }
+    if (ns >= exec->watch_ns) {
+        note_slow(exec, &call, ns);
+    }
 }
 
 void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,

@@ -60,7 +60,7 @@ static void cancel(struct session *session)
     void (*on_cancel)(struct session *, void *) = session->on_cancel;
     session->on_cancel = NULL;
     session->on_unblock = NULL;
-    session->flags &= ~(uint32_t)(SESSION_SUSPENDED | SESSION_PAUSED);
+    session->flags &= ~(uint32_t)(SESSION_SUSPENDED | SESSION_PAUSED | SESSION_REPLY_DUE);
     if (on_cancel != NULL) {
         on_cancel(session, session->cancel_context);
     }
@@ -90,12 +90,26 @@ void session_suspend(struct session *session, void (*on_cancel)(struct session *
     session->cancel_context = context;
 }
 
+void session_reply_moved(struct session *session)
+{
+    uint32_t flags = session->flags;
+    flags &= ~(uint32_t)(SESSION_REPLY_SKIP | SESSION_REPLY_SKIP_NEXT | SESSION_REPLY_DUE);
+    if ((session->flags & SESSION_REPLY_SKIP_NEXT) != 0) {
+        flags |= SESSION_REPLY_SKIP;
+    }
+    session->flags = flags;
+    session->out->is_muted = (flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIP)) != 0;
+}
+
 void session_resume(struct session *session)
 {
     ASSERT((session->flags & SESSION_SUSPENDED) != 0);
     session->flags &= ~(uint32_t)SESSION_SUSPENDED;
     session->on_cancel = NULL;
     session->on_unblock = NULL;
+    if ((session->flags & SESSION_REPLY_DUE) != 0) {
+        session_reply_moved(session);
+    }
     if (session->ops != NULL) {
         session->ops->wake(session);
     }

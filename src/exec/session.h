@@ -38,6 +38,8 @@ enum session_flag {
     SESSION_LOCAL = 1 << 18,     /* The peer is on the loopback interface or a unix socket. */
     SESSION_PROTECTED = 1 << 16, /* Refused by protected mode. */
     SESSION_PAUSED = 1 << 17,    /* Suspended by CLIENT PAUSE. */
+    /* The command that suspended it has not replied: CLIENT REPLY's state moves on when it has. */
+    SESSION_REPLY_DUE = 1 << 19,
 };
 
 /* What CLIENT LIST shows of a connection. Bytes and seconds as Redis defines the fields. */
@@ -97,6 +99,10 @@ struct session {
     uint32_t channel_count, pattern_count, shard_channel_count;
     int32_t queued_count; /* Commands queued by MULTI; -1 outside it. */
     int64_t redirect_id;  /* CLIENT TRACKING REDIRECT; -1 for none. */
+
+    /* Bytes kept on its behalf outside its connection: what it waits for, what it has queued. Part
+     * of the client's memory; whoever changes it outside the session's own command wakes it. */
+    size_t held_memory;
 
     /* While SESSION_SUSPENDED: called when the session closes before it is resumed. */
     void (*on_cancel)(struct session *session, void *context);

@@ -89,8 +89,9 @@ void conn_account(struct conn *conn)
     if (!input_is_empty(conn) || conn->big != NULL || conn->parser.partial != NULL) {
         query = query_memory(conn);
     }
-    size_t memory = sizeof *conn + query + conn->reply.memory;
-    size_t kept_memory = sizeof *conn + (query > conn->input_len ? query - conn->input_len : 0);
+    size_t own = sizeof *conn + conn->session.held_memory;
+    size_t memory = own + query + conn->reply.memory;
+    size_t kept_memory = own + (query > conn->input_len ? query - conn->input_len : 0);
     net->memory += memory - conn->memory;
     net->kept_memory += kept_memory - conn->kept_memory;
     conn->memory = memory;

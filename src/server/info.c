@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "exec/block.h"
 #include "server/config_internal.h"
 #include "server/server.h"
 
@@ -100,15 +101,18 @@ static void write_server(struct server *server, struct buf *out)
 
 static void write_clients(struct server *server, struct buf *out)
 {
-    static const char *const zeros[] = {"blocked_clients", "tracking_clients",
-                                        "clients_in_timeout_table", NULL};
+    struct block_stats blocked = block_stats(server->exec);
     const struct net_stats *net = net_stats(server->net);
     line_u64(out, "connected_clients", net->clients);
     line_u64(out, "cluster_connections", 0);
     line_i64(out, "maxclients", server->config->clients_max);
     line_u64(out, "client_recent_max_input_buffer", net->memory_peak_query);
     line_u64(out, "client_recent_max_output_buffer", net->memory_peak_output);
-    lines_zero(out, zeros);
+    line_u64(out, "blocked_clients", blocked.session_count);
+    line_u64(out, "tracking_clients", 0);
+    line_u64(out, "clients_in_timeout_table", blocked.timeout_count);
+    line_u64(out, "total_blocking_keys", blocked.key_count);
+    line_u64(out, "total_blocking_keys_on_nokey", blocked.removal_count);
 }
 
 static const char *policy_name(const struct server *server)

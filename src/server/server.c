@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "commands/commands.h"
+#include "exec/block.h"
 #include "observe/observe.h"
 #include "server/config_internal.h"
 
@@ -557,6 +558,8 @@ static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
     int64_t wake_us = server->next_cron_us;
     int64_t defrag_us = keyspace_defrag_due_us(server->keyspace);
     wake_us = defrag_us < wake_us ? defrag_us : wake_us;
+    int64_t block_us = block_due_us(server->exec);
+    wake_us = block_us < wake_us ? block_us : wake_us;
     int64_t expiry_ms = keyspace_next_expiry_ms(server->keyspace);
     if (expiry_ms - server->now.wall_ms < 1000) {
         int64_t expiry_us = server->now.mono_us + (expiry_ms - server->now.wall_ms) * 1000;
