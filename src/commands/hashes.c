@@ -110,7 +110,7 @@ static void hsetnx_run(struct call *call)
     if (!call_find_place(call, 1, VALUE_HASH, &place)) {
         return;
     }
-    if (place.value != NULL && hash_find(place.value, call->args.at[2], &pair)) {
+    if (hashes_find(call, place.value, call->args.at[2], &pair)) {
         reply_integer(call->out, 0);
         return;
     }
@@ -151,7 +151,7 @@ static bool find_hash(struct call *call, struct value **value)
 static void reply_field(struct call *call, const struct value *value, struct slice field)
 {
     struct hash_pair pair;
-    if (value != NULL && hash_find(value, field, &pair)) {
+    if (hashes_find(call, value, field, &pair)) {
         hashes_reply_item(call->out, &pair.text);
     } else {
         reply_null(call->out);
@@ -186,7 +186,7 @@ static void hexists_run(struct call *call)
     struct value *value;
     struct hash_pair pair;
     if (find_hash(call, &value)) {
-        reply_integer(call->out, value != NULL && hash_find(value, call->args.at[2], &pair));
+        reply_integer(call->out, hashes_find(call, value, call->args.at[2], &pair));
     }
 }
 
@@ -198,11 +198,11 @@ static void hstrlen_run(struct call *call)
     if (!find_hash(call, &value)) {
         return;
     }
-    bool is_there = value != NULL && hash_find(value, call->args.at[2], &pair);
+    bool is_there = hashes_find(call, value, call->args.at[2], &pair);
     reply_count(call->out, is_there ? hash_text_len(&pair.text) : 0);
 }
 
-/* HLEN key */
+/* HLEN key: counts hidden fields too, as Redis does; it is O(1). */
 static void hlen_run(struct call *call)
 {
     struct value *value;
@@ -221,7 +221,8 @@ static void list_with(struct call *call, unsigned what)
     if (!find_hash(call, &value)) {
         return;
     }
-    size_t count = value == NULL ? 0 : hash_count(value);
+    int64_t hidden_ms = call_hidden_ms(call);
+    size_t count = value == NULL ? 0 : hash_count_shown(value, hidden_ms);
     if (what == (LIST_FIELDS | LIST_VALUES)) {
         reply_map(call->out, count);
     } else {
@@ -232,6 +233,7 @@ static void list_with(struct call *call, unsigned what)
     }
     struct hash_walk walk = hash_walk(value);
     struct hash_pair pair;
+    walk.hidden_ms = hidden_ms;
     while (hash_walk_next(&walk, &pair)) {
         if ((what & LIST_FIELDS) != 0) {
             hashes_reply_item(call->out, &pair.field);

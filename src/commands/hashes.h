@@ -31,6 +31,14 @@ void hashes_close(struct call *call, struct hashes_edit *edit);
 /* The key goes when its last field went; tells the event. Call it after call_changed. */
 void hashes_remove_empty(struct call *call, struct place place);
 
+/* The field, unless it is hidden. `value` may be NULL: false. */
+static inline bool hashes_find(const struct call *call, const struct value *value,
+                               struct slice field, struct hash_pair *pair)
+{
+    return value != NULL && hash_find(value, field, pair) &&
+           (pair->expire_ms < 0 || !hash_pair_is_hidden(pair, call_hidden_ms(call)));
+}
+
 static inline void hashes_reply_item(struct reply *out, const struct pack_item *item)
 {
     if (item->data != NULL) {

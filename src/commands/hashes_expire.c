@@ -174,11 +174,11 @@ static bool condition_holds(const struct field_expiry *expiry, int64_t old_ms)
 }
 
 /* Sets, drops or, when the moment has passed, removes. FIELD_REFUSED also when memory ends. */
-static int expire_field(struct hashes_edit *edit, struct slice field,
+static int expire_field(const struct call *call, struct hashes_edit *edit, struct slice field,
                         const struct field_expiry *expiry)
 {
     struct hash_pair pair;
-    if (!hash_find(edit->place.value, field, &pair)) {
+    if (!hashes_find(call, edit->place.value, field, &pair)) {
         return FIELD_ABSENT;
     }
     if (expiry->at_ms < 0 && pair.expire_ms < 0) {
@@ -243,7 +243,7 @@ static void expire_fields(struct call *call, const struct field_list *list,
     effect_open_expiry(call, &effect, expiry);
     reply_array(call->out, list->count);
     for (uint32_t i = 0; i < list->count; i++) {
-        int result = expire_field(&edit, field_at(call, list, i), expiry);
+        int result = expire_field(call, &edit, field_at(call, list, i), expiry);
         reply_integer(call->out, result);
         if (result > 0) {
             effect_add_field(&effect, field_at(call, list, i));
@@ -323,7 +323,7 @@ static void httl_with(struct call *call, int64_t scale, int64_t base_ms)
     reply_array(call->out, list.count);
     for (uint32_t i = 0; i < list.count; i++) {
         struct hash_pair pair;
-        if (!hash_find(value, field_at(call, &list, i), &pair)) {
+        if (!hashes_find(call, value, field_at(call, &list, i), &pair)) {
             reply_integer(call->out, FIELD_ABSENT);
         } else if (pair.expire_ms < 0) {
             reply_integer(call->out, FIELD_PLAIN);
@@ -367,7 +367,7 @@ static void reply_fields(struct call *call, const struct value *value,
     reply_array(call->out, list->count);
     for (uint32_t i = 0; i < list->count; i++) {
         struct hash_pair pair;
-        if (value != NULL && hash_find(value, field_at(call, list, i), &pair)) {
+        if (hashes_find(call, value, field_at(call, list, i), &pair)) {
             hashes_reply_item(call->out, &pair.text);
         } else {
             reply_null(call->out);
@@ -393,12 +393,12 @@ static void get_fields(struct call *call, const struct field_list *list,
     for (uint32_t i = 0; i < list->count; i++) {
         struct slice field = field_at(call, list, i);
         struct hash_pair pair;
-        if (!hash_find(edit.place.value, field, &pair)) {
+        if (!hashes_find(call, edit.place.value, field, &pair)) {
             reply_null(call->out);
             continue;
         }
         hashes_reply_item(call->out, &pair.text);
-        if (expire_field(&edit, field, expiry) > 0) {
+        if (expire_field(call, &edit, field, expiry) > 0) {
             effect_add_field(&effect, field);
         }
     }
@@ -517,7 +517,7 @@ static bool hsetex_may_set(const struct call *call, const struct hsetex *set,
 {
     for (uint32_t i = set->first; (set->is_fnx || set->is_fxx) && i < call->args.count; i += 2) {
         struct hash_pair pair;
-        if (hash_find(value, call->args.at[i], &pair) != set->is_fxx) {
+        if (hashes_find(call, value, call->args.at[i], &pair) != set->is_fxx) {
             return false;
         }
     }
@@ -529,7 +529,7 @@ static enum hash_put_result hsetex_put(const struct call *call, const struct hse
 {
     int64_t expire_ms = set->has_time ? set->expiry.at_ms : HASH_NO_EXPIRE;
     struct hash_pair pair;
-    if (set->keeps && hash_find(edit->place.value, call->args.at[at], &pair)) {
+    if (set->keeps && hashes_find(call, edit->place.value, call->args.at[at], &pair)) {
         expire_ms = pair.expire_ms;
     }
     return hash_try_put_until(&edit->place, call->args.at[at], call->args.at[at + 1], expire_ms,

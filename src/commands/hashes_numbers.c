@@ -26,19 +26,23 @@ static bool store(struct call *call, struct slice text, int64_t expire_ms)
 }
 
 /* Whether the field is there; false with is_wrong: the key holds another type, the error is in the
- * reply. */
+ * reply. What is not there has no expiry. */
 static bool find_field(struct call *call, struct hash_pair *pair, bool *is_wrong)
 {
     struct place place;
     *is_wrong = !call_find_place(call, 1, VALUE_HASH, &place);
-    return !*is_wrong && place.value != NULL && hash_find(place.value, call->args.at[2], pair);
+    if (!*is_wrong && hashes_find(call, place.value, call->args.at[2], pair)) {
+        return true;
+    }
+    pair->expire_ms = HASH_NO_EXPIRE;
+    return false;
 }
 
 /* HINCRBY key field increment */
 static void hincrby_run(struct call *call)
 {
     int64_t increment;
-    struct hash_pair pair = {.expire_ms = HASH_NO_EXPIRE};
+    struct hash_pair pair;
     bool is_wrong;
     if (!call_i64(call, 3, &increment, NULL)) {
         return;
@@ -64,7 +68,7 @@ static void hincrby_run(struct call *call)
 
 static void add_float(struct call *call, long double increment)
 {
-    struct hash_pair pair = {.expire_ms = HASH_NO_EXPIRE};
+    struct hash_pair pair;
     bool is_wrong;
     char digits[NUM_LONG_DOUBLE_TEXT_MAX];
     long double number = 0;

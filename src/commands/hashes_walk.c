@@ -10,7 +10,8 @@
 struct hscan {
     struct reply *out;
     struct scan_options options;
-    size_t count; /* Replies written. */
+    size_t count;      /* Replies written. */
+    int64_t hidden_ms; /* Fields that expired before it are not told. */
 };
 
 static void hscan_on_pair(void *context, const struct hash_pair *pair)
@@ -18,7 +19,7 @@ static void hscan_on_pair(void *context, const struct hash_pair *pair)
     struct hscan *scan = context;
     char digits[PACK_DIGITS];
     struct slice field = pack_text(&pair->field, digits);
-    if (!scan_wants(&scan->options, field)) {
+    if (hash_pair_is_hidden(pair, scan->hidden_ms) || !scan_wants(&scan->options, field)) {
         return;
     }
     reply_bulk(scan->out, field);
@@ -45,7 +46,7 @@ static void hscan_run(struct call *call)
 {
     uint64_t cursor;
     struct value *value;
-    struct hscan scan = {.count = 0};
+    struct hscan scan = {.hidden_ms = call_hidden_ms(call)};
     if (!scan_cursor(call, 2, &cursor) || !call_find(call, 1, VALUE_HASH, &value)) {
         return;
     }
@@ -107,8 +108,8 @@ static void hrandfield_repeat(struct call *call, struct hash_picker *picker,
 static void hrandfield_reply(struct call *call, const struct value *value,
                              struct hrandfield *random)
 {
-    struct hash_picker picker = hash_picker_open(value, exec_rng(call->exec));
-    if (random->is_distinct) {
+    struct hash_picker picker = hash_picker_open(value, exec_rng(call->exec), call_hidden_ms(call));
+    if (random->is_distinct || picker.count == 0) {
         random->count = random->count < picker.count ? random->count : picker.count;
         hrandfield_header(call, random);
         hash_pick_distinct(&picker, random->count, hrandfield_on_pair, random);
@@ -148,10 +149,14 @@ static void hrandfield_one(struct call *call)
         reply_null(call->out);
         return;
     }
-    struct hash_picker picker = hash_picker_open(value, exec_rng(call->exec));
+    struct hash_picker picker = hash_picker_open(value, exec_rng(call->exec), call_hidden_ms(call));
     struct hash_pair pair;
-    hash_pick(&picker, &pair);
-    hashes_reply_item(call->out, &pair.field);
+    if (picker.count > 0) {
+        hash_pick(&picker, &pair);
+        hashes_reply_item(call->out, &pair.field);
+    } else {
+        reply_null(call->out);
+    }
     hash_picker_close(&picker);
 }
 

@@ -82,6 +82,7 @@ struct sort {
 
 /* Room for the text of what a pattern finds. */
 struct sort_lookup {
+    int64_t hidden_ms; /* Fields that expired before it tell nothing. */
     struct string_scratch scratch;
     char digits[PACK_DIGITS];
 };
@@ -121,7 +122,8 @@ static bool lookup_read(struct sort_lookup *lookup, const struct value *value, s
         return true;
     }
     struct hash_pair pair;
-    if (value_kind(value) != VALUE_HASH || !hash_find(value, field, &pair)) {
+    if (value_kind(value) != VALUE_HASH || !hash_find(value, field, &pair) ||
+        hash_pair_is_hidden(&pair, lookup->hidden_ms)) {
         return false;
     }
     *text = pack_text(&pair.text, lookup->digits);
@@ -159,6 +161,7 @@ static bool sort_find(struct sort *sort, struct sort_lookup *lookup, struct slic
     if (name != stack) {
         mem_free(name);
     }
+    lookup->hidden_ms = db_hidden_ms(sort->db, sort->now_ms);
     return lookup_read(lookup, value, field, text);
 }
 

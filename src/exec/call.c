@@ -45,6 +45,11 @@ struct place call_peek_place(struct call *call, uint32_t index, unsigned find_fl
                          find_flags | touch_flags(call));
 }
 
+int64_t call_hidden_ms(const struct call *call)
+{
+    return db_hidden_ms(call->db, call->now->wall_ms);
+}
+
 static inline bool is_of_kind(struct call *call, const struct value *value, enum value_kind kind)
 {
     if (value != NULL && value_kind(value) != kind) {

@@ -59,6 +59,10 @@ bool call_find_place(struct call *call, uint32_t index, enum value_kind kind, st
 struct value *call_peek(struct call *call, uint32_t index, unsigned find_flags);
 struct place call_peek_place(struct call *call, uint32_t index, unsigned find_flags);
 
+/* Fields of hashes that expired before this moment (unix ms) are hidden from the command. 0: there
+ * are none. */
+int64_t call_hidden_ms(const struct call *call);
+
 /* Stores a value built for the key at `index`, which is absent; or replaces what is there. */
 struct place call_insert(struct call *call, uint32_t index, struct value *take_value);
 void call_remove(struct call *call, uint32_t index, struct place place);

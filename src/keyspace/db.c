@@ -99,6 +99,11 @@ db_show_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms,
     return db_expire_parts(db, hash, place, now_ms, SIZE_MAX);
 }
 
+int64_t db_hidden_ms(const struct db *db, int64_t now_ms)
+{
+    return db->keyspace->may_remove ? 0 : now_ms;
+}
+
 static inline __attribute__((always_inline)) struct place
 db_look(struct db *db, struct slice key, uint64_t hash, int64_t now_ms, unsigned flags)
 {

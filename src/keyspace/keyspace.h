@@ -118,6 +118,11 @@ struct value *db_find(struct db *db, struct slice key, uint64_t hash, int64_t no
 struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
                            unsigned flags);
 
+/* Fields of hashes that expired before this moment are there but must not be seen: lookups have
+ * left them, as their removal is not this server's to decide. 0: lookups remove what has expired.
+ */
+int64_t db_hidden_ms(const struct db *db, int64_t now_ms);
+
 /* Stores a value whose key (value_key) is absent. Sets its access time. Returns its place. */
 struct place db_insert(struct db *db, uint64_t hash, struct value *take_value);
 

@@ -11,7 +11,9 @@
  *
  * When its time comes some fields are removed (PARTS_MAX in a step) and the hash is filed again for
  * what is next. A lookup that meets a hash whose time has come removes all that is due first, so an
- * expired field is never seen, counted or drawn; the key goes with its last field.
+ * expired field is never seen, counted or drawn; the key goes with its last field. Where removal is
+ * not this server's to decide (a replica, a pause), the lookup leaves them and db_hidden_ms tells
+ * readers to pass over them; HLEN alone counts them, in O(1), as Redis does.
  *
  * A hash that somebody reads over several turns (pin.h) keeps its fields meanwhile, and the reader
  * hears that it should be quick; a lookup that would have to see what has expired has the reader

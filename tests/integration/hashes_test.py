@@ -50,6 +50,7 @@ class Expiry(Case):
         self.assertEqual(self.call(*words), wanted)
 
     def test_fields_go_and_take_the_key_along(self):
+        self.needs_command("HPEXPIRE")
         for entries in (512, 0):
             self.call("CONFIG", "SET", "hash-max-listpack-entries", entries)
             self.call("HSET", "h", *[word for n in range(100) for word in ("f%d" % n, "v")], "stays", "v")
@@ -60,7 +61,29 @@ class Expiry(Case):
             self.wait_until(0, "DBSIZE")
         self.call("CONFIG", "SET", "hash-max-listpack-entries", 512)
 
+    def test_while_a_pause_holds_expiry_back_nothing_expired_is_seen(self):
+        self.call("HSET", "h", "short", "v", "long", "v")
+        self.call("SET", "key", "v", "PX", 30)
+        self.call("CLIENT", "PAUSE", 100000, "WRITE")
+        try:
+            self.wait_until(None, "GET", "key")
+            self.assertEqual(self.call("DBSIZE"), 2)  # It is hidden only.
+        finally:
+            self.call("CLIENT", "UNPAUSE")
+        self.wait_until(1, "DBSIZE")
+        self.needs_command("HPEXPIRE")
+        self.call("HPEXPIRE", "h", 30, "FIELDS", 1, "short")
+        self.call("CLIENT", "PAUSE", 100000, "WRITE")
+        try:
+            self.wait_until(None, "HGET", "h", "short")
+            self.assertEqual(self.call("HGETALL", "h"), [b"long", b"v"])
+            self.assertEqual(self.call("HLEN", "h"), 2)
+        finally:
+            self.call("CLIENT", "UNPAUSE")
+        self.assertEqual(self.call("HLEN", "h"), 1)
+
     def test_a_database_moves_with_its_expiries(self):
+        self.needs_command("HSETEX")
         self.call("HSETEX", "h", "PX", "50", "FIELDS", "1", "f", "v")
         self.call("SWAPDB", "0", "5")
         self.assertEqual(self.call("DBSIZE"), 0)

@@ -10,7 +10,8 @@
  * walked for what is due; a table keeps a heap of 8 bytes per field (hash_timeline.c). The hash
  * tells its owner the earliest moment, and the owner calls hash_expire.
  *
- * Random picks. A table picks by itself; a pack is walked once for the offsets of its pairs. Of
+ * Random picks. A table picks by itself, again when what it picked is hidden; a pack is walked once
+ * for the addresses of its pairs, and a table of which more than half is hidden. Of
  * distinct picks, few of many are drawn until they differ (a small table of those drawn tells), and
  * many of few by walking all and taking each with the chance wanted / left, which gives every
  * subset the same chance.
@@ -69,22 +70,52 @@ struct hash_walk hash_walk(const struct value *value)
     return walk;
 }
 
-bool hash_walk_next(struct hash_walk *walk, struct hash_pair *pair)
+/* The next pair, named by the address where it begins; NULL: the end. */
+static const char *hash_walk_entry(struct hash_walk *walk, struct hash_pair *pair)
 {
     if (is_packed(walk->value)) {
         struct slice pack = hash_pack(walk->value);
-        if (walk->at >= pack.len) {
-            return false;
+        size_t at = walk->at;
+        if (at >= pack.len) {
+            return NULL;
         }
-        walk->at = hash_pack_next(pack, walk->at, pair);
-        return true;
+        walk->at = hash_pack_next(pack, at, pair);
+        return pack.data + at;
     }
     const char *entry = table_next(&walk->iterator);
-    if (entry == NULL) {
-        return false;
+    if (entry != NULL) {
+        hash_entry_pair(entry, pair);
     }
-    hash_entry_pair(entry, pair);
-    return true;
+    return entry;
+}
+
+static const char *hash_walk_shown(struct hash_walk *walk, struct hash_pair *pair)
+{
+    const char *entry = hash_walk_entry(walk, pair);
+    while (entry != NULL && hash_pair_is_hidden(pair, walk->hidden_ms)) {
+        entry = hash_walk_entry(walk, pair);
+    }
+    return entry;
+}
+
+bool hash_walk_next(struct hash_walk *walk, struct hash_pair *pair)
+{
+    return hash_walk_shown(walk, pair) != NULL;
+}
+
+size_t hash_count_shown(const struct value *value, int64_t hidden_ms)
+{
+    if (!hash_is_volatile(value) || hash_next_expiry_ms(value) >= hidden_ms) {
+        return hash_count(value);
+    }
+    struct hash_walk walk = hash_walk(value);
+    struct hash_pair pair;
+    size_t count = 0;
+    walk.hidden_ms = hidden_ms;
+    while (hash_walk_next(&walk, &pair)) {
+        count++;
+    }
+    return count;
 }
 
 struct hash_scan {
@@ -121,40 +152,53 @@ uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, has
 
 /* ---- Picking ---- */
 
-struct hash_picker hash_picker_open(const struct value *value, struct rng *rng)
+struct hash_picker hash_picker_open(const struct value *value, struct rng *rng, int64_t hidden_ms)
 {
-    struct hash_picker picker = {.value = value, .rng = rng, .count = hash_count(value)};
-    ASSERT(picker.count > 0);
-    if (is_packed(value)) {
-        picker.offsets = mem_alloc(picker.count * sizeof(*picker.offsets));
-        size_t at = 0;
-        for (size_t i = 0; i < picker.count; i++) {
-            picker.offsets[i] = (uint32_t)at;
-            at = pack_skip(hash_pack(value), at, HASH_STRIDE);
-        }
+    struct hash_picker picker = {.value = value,
+                                 .rng = rng,
+                                 .count = hash_count_shown(value, hidden_ms),
+                                 .hidden_ms = hidden_ms};
+    bool is_drawn_well = !is_packed(value) && picker.count >= hash_count(value) / 2;
+    if (picker.count == 0 || is_drawn_well) {
+        return picker;
+    }
+    picker.entries = mem_alloc(picker.count * sizeof(*picker.entries));
+    struct hash_walk walk = hash_walk(value);
+    struct hash_pair pair;
+    walk.hidden_ms = hidden_ms;
+    for (size_t i = 0; i < picker.count; i++) {
+        picker.entries[i] = hash_walk_shown(&walk, &pair);
     }
     return picker;
 }
 
 void hash_picker_close(struct hash_picker *picker)
 {
-    mem_free(picker->offsets);
-    picker->offsets = NULL;
+    mem_free(picker->entries);
+    picker->entries = NULL;
 }
 
-/* A random pair, named by the address where it begins. */
-static const char *hash_pick_entry(const struct hash_picker *picker)
+/* A random pair, named by the address where it begins. From a table until one is not hidden, which
+ * at least every second is. */
+static const char *hash_pick_entry(const struct hash_picker *picker, struct hash_pair *pair)
 {
-    if (picker->offsets == NULL) {
-        return table_random(&hash_body(picker->value)->table, picker->rng);
+    const char *entry;
+    if (picker->entries != NULL) {
+        entry = picker->entries[rng_below(picker->rng, picker->count)];
+        hash_entry_pair(entry, pair);
+        return entry;
     }
-    uint32_t offset = picker->offsets[rng_below(picker->rng, picker->count)];
-    return hash_pack(picker->value).data + offset;
+    do {
+        entry = table_random(&hash_body(picker->value)->table, picker->rng);
+        hash_entry_pair(entry, pair);
+    } while (hash_pair_is_hidden(pair, picker->hidden_ms));
+    return entry;
 }
 
 void hash_pick(const struct hash_picker *picker, struct hash_pair *pair)
 {
-    hash_entry_pair(hash_pick_entry(picker), pair);
+    ASSERT(picker->count > 0);
+    hash_pick_entry(picker, pair);
 }
 
 /* Addresses in a table: all that matters is whether one is there. */
@@ -177,14 +221,13 @@ static void hash_pick_few(const struct hash_picker *picker, size_t count, hash_v
     struct table drawn;
     table_init(&drawn, &kind);
     while (table_count(&drawn) < count) {
-        const char *entry = hash_pick_entry(picker);
+        struct hash_pair pair;
+        const char *entry = hash_pick_entry(picker, &pair);
         uint64_t hash = drawn_hash(entry, NULL);
         if (table_find(&drawn, hash, entry, drawn_is) != NULL) {
             continue;
         }
         table_insert(&drawn, hash, (void *)(uintptr_t)entry);
-        struct hash_pair pair;
-        hash_entry_pair(entry, &pair);
         visit(context, &pair);
     }
     table_deinit(&drawn);
@@ -200,6 +243,7 @@ void hash_pick_distinct(const struct hash_picker *picker, size_t count, hash_vis
     }
     struct hash_walk walk = hash_walk(picker->value);
     struct hash_pair pair;
+    walk.hidden_ms = picker->hidden_ms;
     for (size_t left = picker->count; count > 0 && hash_walk_next(&walk, &pair); left--) {
         if (count == left || rng_below(picker->rng, left) < count) {
             visit(context, &pair);

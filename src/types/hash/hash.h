@@ -34,10 +34,20 @@ struct hash_pair {
 };
 enum { HASH_NO_EXPIRE = -1 };
 
+/* Where fields whose time is over stay for a while (on a replica they are the primary's to remove),
+ * readers hide them: every field whose last millisecond is before `hidden_ms`. 0 hides nothing. */
+static inline bool hash_pair_is_hidden(const struct hash_pair *pair, int64_t hidden_ms)
+{
+    return pair->expire_ms >= 0 && pair->expire_ms < hidden_ms;
+}
+
 /* ---- Reading ---- */
 
 size_t hash_count(const struct value *value);  /* Fields. O(fields) while packed, then O(1). */
 bool hash_is_empty(const struct value *value); /* O(1). */
+
+/* Fields that are not hidden. O(fields) when some are, else as hash_count. */
+size_t hash_count_shown(const struct value *value, int64_t hidden_ms);
 
 /* False: there is no such field. O(fields) while packed, then O(1). */
 bool hash_find(const struct value *value, struct slice field, struct hash_pair *pair);
@@ -49,7 +59,8 @@ size_t hash_text_len(const struct pack_item *item);
  */
 struct hash_walk {
     const struct value *value;
-    size_t at; /* Of the next pair of a pack. */
+    size_t at;         /* Of the next pair of a pack. */
+    int64_t hidden_ms; /* May be set before the first step; 0: all fields are visited. */
     struct table_iterator iterator;
 };
 struct hash_walk hash_walk(const struct value *value);
@@ -61,18 +72,19 @@ typedef void (*hash_visit_fn)(void *context, const struct hash_pair *pair);
 uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, hash_visit_fn visit,
                    void *context);
 
-/* Picks from a hash that is not empty: several picks share what a packed one costs (O(fields) once,
- * 4 bytes per field). */
+/* Picks from the fields that are not hidden: several picks share what a packed hash costs, and one
+ * of which most is hidden (O(fields) once, 8 bytes per field). Nothing to pick from: count is 0. */
 struct hash_picker {
     const struct value *value;
-    struct rng *rng;   /* Borrowed. */
-    uint32_t *offsets; /* Of the pairs of a pack, owned; NULL for a table. */
-    size_t count;      /* Fields. */
+    struct rng *rng;      /* Borrowed. */
+    const char **entries; /* What to pick from, owned; NULL: the table itself. */
+    size_t count;         /* Fields to pick from. */
+    int64_t hidden_ms;
 };
-struct hash_picker hash_picker_open(const struct value *value, struct rng *rng);
+struct hash_picker hash_picker_open(const struct value *value, struct rng *rng, int64_t hidden_ms);
 void hash_picker_close(struct hash_picker *picker);
 
-/* A uniformly random pair. Expected O(1). */
+/* A uniformly random pair; there is one. Expected O(1). */
 void hash_pick(const struct hash_picker *picker, struct hash_pair *pair);
 
 /* Visits `count` distinct random pairs, `count` not more than there are. O(count) when that is less

@@ -50,6 +50,60 @@ TEST(hashes_expire, every_field_gets_its_answer_in_a_table)
     check_replies(0);
 }
 
+/* Field a expired, and its removal is not allowed: it is there, but nobody sees it. */
+static void check_hidden(size_t entries)
+{
+    struct family family;
+    family_init(&family);
+    family.limits.hash_entries = entries;
+    family_say(&family, "hset h a 1 b 2");
+    family_say(&family, "hpexpire h 5 fields 1 a");
+    family_say(&family, "sadd s h");
+    keyspace_set_expiry(family.fixture.keyspace, false, true);
+    at(&family, 1000005);
+    CHECK(family_does(&family, "hget h a", "$1\r\n1\r\n", "", "")); /* Its last millisecond. */
+    at(&family, 1000006);
+    CHECK(family_does(&family, "hget h a", "$-1\r\n", "", ""));
+    CHECK(family_does(&family, "hmget h a b", "*2\r\n$-1\r\n$1\r\n2\r\n", "", ""));
+    CHECK(family_does(&family, "hexists h a", ":0\r\n", "", ""));
+    CHECK(family_does(&family, "hstrlen h a", ":0\r\n", "", ""));
+    CHECK(family_does(&family, "hgetall h", "*2\r\n$1\r\nb\r\n$1\r\n2\r\n", "", ""));
+    CHECK(family_does(&family, "hkeys h", "*1\r\n$1\r\nb\r\n", "", ""));
+    CHECK(family_does(&family, "hvals h", "*1\r\n$1\r\n2\r\n", "", ""));
+    CHECK(
+        family_does(&family, "hscan h 0", "*2\r\n$1\r\n0\r\n*2\r\n$1\r\nb\r\n$1\r\n2\r\n", "", ""));
+    CHECK(family_does(&family, "hrandfield h", "$1\r\nb\r\n", "", ""));
+    CHECK(family_does(&family, "hrandfield h 5", "*1\r\n$1\r\nb\r\n", "", ""));
+    CHECK(family_does(&family, "hrandfield h -2", "*2\r\n$1\r\nb\r\n$1\r\nb\r\n", "", ""));
+    CHECK(family_does(&family, "hpttl h fields 2 a b", "*2\r\n:-2\r\n:-1\r\n", "", ""));
+    CHECK(family_does(&family, "hpersist h fields 1 a", "*1\r\n:-2\r\n", "", ""));
+    CHECK(family_does(&family, "hgetex h fields 1 a", "*1\r\n$-1\r\n", "", ""));
+    CHECK(family_does(&family, "sort s by nosort get *->a get *->b", "*2\r\n$-1\r\n$1\r\n2\r\n", "",
+                      ""));
+    CHECK(family_does(&family, "hlen h", ":2\r\n", "", "")); /* As Redis counts. */
+    CHECK(family_does(&family, "hincrby h a 5", ":5\r\n", "hincrby h a 5;", "hincrby:h;"));
+    CHECK(family_does(&family, "httl h fields 1 a", "*1\r\n:-1\r\n", "", ""));
+    family_say(&family, "hpexpire h 5 fields 2 a b");
+    at(&family, 2000000);
+    CHECK(family_does(&family, "hrandfield h", "$-1\r\n", "", ""));
+    CHECK(family_does(&family, "hrandfield h -3", "*0\r\n", "", ""));
+    CHECK(family_does(&family, "hgetall h", "*0\r\n", "", ""));
+    CHECK(family_does(&family, "exists h", ":1\r\n", "", ""));
+    keyspace_set_expiry(family.fixture.keyspace, true, true);
+    CHECK(is_text(family_say(&family, "exists h"), ":0\r\n"));
+    family_deinit(&family);
+}
+
+TEST(hashes_expire, what_may_not_be_removed_is_hidden_in_a_pack)
+{
+    check_hidden(512);
+}
+
+TEST(hashes_expire, what_may_not_be_removed_is_hidden_in_a_table)
+{
+    check_hidden(0);
+}
+
 TEST(hashes_expire, changes_keep_or_drop_the_expiry)
 {
     struct family family;

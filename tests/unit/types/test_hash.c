@@ -262,7 +262,7 @@ static void check_picks(size_t entries)
     struct bed bed;
     bed_open(&bed, entries);
     put_numbered(&bed, 300);
-    struct hash_picker picker = hash_picker_open(bed.place.value, &bed.rng);
+    struct hash_picker picker = hash_picker_open(bed.place.value, &bed.rng, 0);
     static const size_t wanted[] = {1, 10, 99, 100, 150, 299, 300};
     for (unsigned i = 0; i < 7; i++) {
         struct seen seen = {.total = 0};
@@ -293,6 +293,52 @@ TEST(hash, picks_from_a_pack_are_fair_and_distinct)
 TEST(hash, picks_from_a_table_are_fair_and_distinct)
 {
     check_picks(0);
+}
+
+/* Fields below `gone` of 100 expired at 10 and are hidden: they are neither counted nor picked. */
+static void check_hiding(size_t entries, unsigned gone)
+{
+    struct bed bed;
+    bed_open(&bed, entries);
+    put_numbered(&bed, 100);
+    for (unsigned i = 0; i < 100; i++) {
+        char field[32];
+        snprintf(field, sizeof(field), "field:%u", i);
+        CHECK(hash_try_set_expire(&bed.place, text_of(field), i < gone ? 10 : 11, &bed.rules));
+    }
+    size_t shown = 100 - gone;
+    CHECK(hash_count_shown(bed.place.value, 10) == 100);
+    CHECK(hash_count_shown(bed.place.value, 11) == shown);
+    struct hash_picker picker = hash_picker_open(bed.place.value, &bed.rng, 11);
+    CHECK(picker.count == shown);
+    for (size_t wanted = 0; wanted <= shown; wanted++) {
+        struct seen seen = {.total = 0};
+        hash_pick_distinct(&picker, wanted, on_pair, &seen);
+        CHECK(seen.total == wanted);
+        for (unsigned k = 0; k < 100; k++) {
+            CHECK(seen.counts[k] <= (k >= gone));
+        }
+    }
+    struct seen seen = {.total = 0};
+    for (size_t i = 0; i < shown * 40; i++) {
+        struct hash_pair pair;
+        hash_pick(&picker, &pair);
+        on_pair(&seen, &pair);
+    }
+    for (unsigned k = 0; k < 100; k++) {
+        CHECK(k < gone ? seen.counts[k] == 0 : seen.counts[k] > 8 && seen.counts[k] < 80);
+    }
+    hash_picker_close(&picker);
+    bed_close(&bed);
+}
+
+TEST(hash, hidden_fields_are_neither_counted_nor_picked)
+{
+    static const unsigned gone[] = {1, 30, 50, 51, 99, 100};
+    for (unsigned i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
+        check_hiding(512, gone[i]);
+        check_hiding(0, gone[i]);
+    }
 }
 
 TEST(hash, a_scan_sees_what_stays_while_the_hash_grows_and_converts)
