@@ -31,6 +31,7 @@ static void flushdb_run(struct call *call)
     if (flush_parse(call)) {
         changed_databases(call, db_flush(call->db, false));
         block_note_database(call->exec, call->db);
+        exec_report_flush(call->exec, call->db);
         reply_ok(call->out);
     }
 }
@@ -48,6 +49,7 @@ static void flushall_run(struct call *call)
         block_note_database(call->exec, keyspace_db(keyspace, i));
     }
     changed_databases(call, key_count);
+    exec_report_flush(call->exec, NULL);
     reply_ok(call->out);
 }
 

@@ -52,7 +52,7 @@ void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const c
 {
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
-        if (sink->on_event != NULL) {
+        if (sink->on_event != NULL && (sink->event_classes & (uint32_t)event_class) != 0) {
             sink->on_event(sink->context, db, key, event, event_class);
         }
     }
@@ -77,12 +77,36 @@ void exec_report_removal(struct exec *exec, struct db *db, struct slice key, con
         struct slice args[] = {slice_from_text("DEL"), key};
         exec_emit_command(exec, db, args, 2);
     }
-    if (exec->event_sink_count != 0 && event != NULL) {
-        exec_emit_event(exec, db, key, event, event_class);
-    }
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, NULL);
     }
+    if ((exec->event_classes & (uint32_t)event_class) != 0 && event != NULL) {
+        exec_emit_event(exec, db, key, event, event_class);
+    }
+}
+
+/* Tells an event by its name to those who want its class. */
+static void emit_named(struct exec *exec, struct db *db, struct slice key, const char *event)
+{
+    enum event_class event_class = event_class_of(event);
+    if ((exec->event_classes & (uint32_t)event_class) != 0) {
+        exec_emit_event(exec, db, key, event, event_class);
+    }
+}
+
+void exec_report_flush(struct exec *exec, struct db *db)
+{
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        const struct effect_sink *sink = &exec->sinks[i];
+        if (sink->on_flush != NULL) {
+            sink->on_flush(sink->context, db);
+        }
+    }
+}
+
+void exec_report_insert(struct exec *exec, struct db *db, struct slice key)
+{
+    exec_emit_event(exec, db, key, "new", EVENT_NEW);
 }
 
 void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field)
@@ -96,18 +120,18 @@ void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct
 
 void exec_report_parts(struct exec *exec, struct db *db, struct slice key, const char *event)
 {
-    if (exec->event_sink_count != 0) {
-        exec_emit_event(exec, db, key, event, event_class_of(event));
-    }
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, NULL);
+    }
+    if (exec->event_classes != 0) {
+        emit_named(exec, db, key, event);
     }
 }
 
 void call_event(struct call *call, struct db *db, struct slice key, const char *event)
 {
-    if (call->exec->event_sink_count != 0) {
-        exec_emit_event(call->exec, db, key, event, event_class_of(event));
+    if (call->exec->event_classes != 0) {
+        emit_named(call->exec, db, key, event);
     }
 }
 
@@ -118,11 +142,11 @@ void call_changed_key(struct call *call, struct db *db, struct slice key, const 
     call->change_count++;
     exec->stats.dirty++;
     exec_note_key(exec, db, key);
-    if (event != NULL) {
-        call_event(call, db, key, event);
-    }
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, call);
+    }
+    if (event != NULL) {
+        call_event(call, db, key, event);
     }
 }
 

@@ -30,6 +30,7 @@ enum event_class {
     EVENT_MISS = 1 << 9,    /* m */
     EVENT_MODULE = 1 << 10, /* d */
     EVENT_NEW = 1 << 11,    /* n */
+    EVENT_CLASSES_ALL = (1 << 12) - 1,
 };
 
 /* The class that an event's name implies: "lpush" is of lists, "expire" is generic. Every name that
@@ -42,14 +43,20 @@ struct effect {
     uint32_t count;
 };
 
+typedef void (*effect_change_fn)(void *context, struct db *db, struct slice key,
+                                 const struct call *call);
+
 struct effect_sink {
     /* A canonical command that changed `db`. NULL: not interested. */
     void (*on_command)(void *context, const struct effect *effect);
     /* Something happened to a key. NULL: not interested. */
     void (*on_event)(void *context, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);
+    uint32_t event_classes; /* Those that on_event wants (enum event_class). */
     /* A key changed, event or not (client-side caching); `call` is NULL for a removal. NULL: not
      * interested. */
-    void (*on_change)(void *context, struct db *db, struct slice key, const struct call *call);
+    effect_change_fn on_change;
+    /* All keys of a database are gone, or of all databases (`db` NULL). NULL: not interested. */
+    void (*on_flush)(void *context, struct db *db);
     void *context;
 };

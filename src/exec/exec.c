@@ -172,13 +172,43 @@ void exec_activate_gate(struct exec *exec, enum gate_bit bit, bool is_active)
     }
 }
 
+static void sinks_count(struct exec *exec)
+{
+    exec->command_sink_count = exec->change_sink_count = 0;
+    exec->event_classes = 0;
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        const struct effect_sink *sink = &exec->sinks[i];
+        exec->command_sink_count = (uint8_t)(exec->command_sink_count + (sink->on_command != NULL));
+        exec->change_sink_count = (uint8_t)(exec->change_sink_count + (sink->on_change != NULL));
+        exec->event_classes |= sink->on_event != NULL ? sink->event_classes : 0;
+    }
+}
+
 void exec_add_sink(struct exec *exec, const struct effect_sink *sink)
 {
     ASSERT(exec->sink_count < EXEC_SINKS_MAX);
     exec->sinks[exec->sink_count++] = *sink;
-    exec->command_sink_count = (uint8_t)(exec->command_sink_count + (sink->on_command != NULL));
-    exec->event_sink_count = (uint8_t)(exec->event_sink_count + (sink->on_event != NULL));
-    exec->change_sink_count = (uint8_t)(exec->change_sink_count + (sink->on_change != NULL));
+    sinks_count(exec);
+}
+
+void exec_set_event_classes(struct exec *exec, const void *context, uint32_t classes)
+{
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        if (exec->sinks[i].context == context) {
+            exec->sinks[i].event_classes = classes;
+        }
+    }
+    sinks_count(exec);
+}
+
+void exec_set_change_sink(struct exec *exec, const void *context, effect_change_fn on_change)
+{
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        if (exec->sinks[i].context == context) {
+            exec->sinks[i].on_change = on_change;
+        }
+    }
+    sinks_count(exec);
 }
 
 static void hooks_add(struct exec_hooks *hooks, exec_session_fn fn, void *context)
@@ -227,6 +257,14 @@ void exec_set_monitor_hook(struct exec *exec, exec_monitor_fn fn, void *context)
 {
     exec->monitor = fn;
     exec->monitor_context = context;
+    exec->is_watched = exec->monitor != NULL || exec->reader != NULL;
+}
+
+void exec_set_read_hook(struct exec *exec, exec_read_fn fn, void *context)
+{
+    exec->reader = fn;
+    exec->reader_context = context;
+    exec->is_watched = exec->monitor != NULL || exec->reader != NULL;
 }
 
 void exec_set_latency_hook(struct exec *exec, exec_latency_fn fn, void *context,

@@ -109,6 +109,10 @@ struct exec_stats *exec_stats(struct exec *exec);
  * call->family. Asserts on duplicates and inconsistent rows. */
 void exec_register(struct exec *exec, const struct command *rows, unsigned count, void *family);
 
+/* Adds subcommands to a container that another family registered, at start. */
+void exec_register_subcommands(struct exec *exec, const char *container, const struct command *rows,
+                               unsigned count, void *family);
+
 /* Walks all rows and asserts what registration does not: that syntax and history can be read. */
 void exec_check(struct exec *exec);
 
@@ -189,6 +193,11 @@ void exec_activate_gate(struct exec *exec, enum gate_bit bit, bool is_active);
 enum { EXEC_SINKS_MAX = 8, EXEC_HOOKS_MAX = 16 };
 void exec_add_sink(struct exec *exec, const struct effect_sink *sink);
 
+/* Changes what the sink with this context wants, for those who do not listen all the time: classes
+ * of events; and changes of keys (NULL: none). */
+void exec_set_event_classes(struct exec *exec, const void *context, uint32_t classes);
+void exec_set_change_sink(struct exec *exec, const void *context, effect_change_fn on_change);
+
 /* Hooks called when a session closes, or is reset, in order of addition. */
 typedef void (*exec_session_fn)(void *context, struct session *session);
 void exec_add_close_hook(struct exec *exec, exec_session_fn fn, void *context);
@@ -205,6 +214,11 @@ void exec_set_slow_hook(struct exec *exec, exec_slow_fn fn, void *context, int64
 /* After each command, while set (MONITOR); NULL switches off. */
 typedef void (*exec_monitor_fn)(void *context, struct call *call);
 void exec_set_monitor_hook(struct exec *exec, exec_monitor_fn fn, void *context);
+
+/* After each command that reads keys, while set (client-side caching); NULL switches off. `client`
+ * is the session that sent it, also when a script or EXEC executes it. */
+typedef void (*exec_read_fn)(void *context, struct session *client, const struct call *call);
+void exec_set_read_hook(struct exec *exec, exec_read_fn fn, void *context);
 
 /* A latency event of the given name ("command", "expire-cycle"); dropped when no hook is set or it
  * is below the threshold. Threshold 0 or less: none. */
@@ -229,6 +243,12 @@ const struct exec_auth *exec_auth(const struct exec *exec);
  * command sinks. */
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class);
+
+/* A key was inserted: its event ("new"). Called only while somebody wants it. */
+void exec_report_insert(struct exec *exec, struct db *db, struct slice key);
+
+/* All keys of a database were removed, or of all databases (`db` NULL). */
+void exec_report_flush(struct exec *exec, struct db *db);
 
 /* A field of a hash expired: its effect is HDEL. Then, once for the hash, the event ("hexpired", or
  * "del" when the key went with it). */

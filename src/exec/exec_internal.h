@@ -53,10 +53,14 @@ struct exec {
     uint64_t ns_per_tick; /* 32.32 fixed point. */
     uint64_t watch_ns;    /* Commands that take this long concern a hook. */
     exec_monitor_fn monitor;
-    const struct call *current; /* The innermost call being executed. */
-    uint32_t aftermath;         /* AFTERMATH_..., or-ed. */
-    bool is_tracking;           /* Histograms. */
-    uint8_t command_sink_count, event_sink_count, change_sink_count;
+    exec_read_fn reader;
+    const struct call *current;   /* The innermost call being executed. */
+    const struct call *outermost; /* The one that a connection sent; NULL: `current`, if any. */
+    uint32_t aftermath;           /* AFTERMATH_..., or-ed. */
+    bool is_tracking;             /* Histograms. */
+    bool is_watched;              /* There is a monitor or a reader. */
+    uint8_t command_sink_count, change_sink_count;
+    uint32_t event_classes; /* Of events that some sink wants. */
     struct exec_stats stats;
 
     struct keyspace *keyspace;
@@ -77,6 +81,8 @@ struct exec {
     void *slow_context;
     int64_t slow_us;
     void *monitor_context;
+    void *reader_context;
+    struct reply pushes; /* To the session being executed; valid with its SESSION_PUSHED. */
     exec_latency_fn latency;
     void *latency_context;
     int64_t latency_us;
@@ -113,6 +119,9 @@ void exec_registry_free(struct exec *exec);
 void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count);
 void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);
+
+/* session.c */
+void session_push_flush(struct session *session);
 
 /* stats.c */
 void exec_note_errors(struct exec *exec, const struct reply *out, uint64_t count);

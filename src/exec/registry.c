@@ -370,6 +370,23 @@ void exec_register(struct exec *exec, const struct command *rows, unsigned count
     }
 }
 
+void exec_register_subcommands(struct exec *exec, const char *container, const struct command *rows,
+                               unsigned count, void *family)
+{
+    struct command_entry *entry = exec_registry_find(exec, slice_from_text(container));
+    ASSERT(entry != NULL && entry->subcommand_count != 0);
+    unsigned old_count = entry->subcommand_count;
+    struct command_entry *all = block_new(exec, (old_count + count) * sizeof(*all));
+    memcpy(all, entry->subcommands, old_count * sizeof(*all));
+    for (unsigned i = 0; i < count; i++) {
+        struct command_entry *sub = &all[old_count + i];
+        entry_init(exec, sub, &rows[i], entry, family);
+        sub->index = (uint16_t)(old_count + i);
+    }
+    entry->subcommands = all;
+    entry->subcommand_count = old_count + count;
+}
+
 int exec_rename(struct exec *exec, struct slice old_name, struct slice new_name)
 {
     struct command_entry *entry = exec_registry_find(exec, old_name);

@@ -25,6 +25,8 @@
 
 enum {
     SESSION_REPLY_MASK = SESSION_REPLY_OFF | SESSION_REPLY_SKIP | SESSION_REPLY_SKIP_NEXT,
+    /* Flags with which something is to be done after a command. */
+    SESSION_AFTER_MASK = SESSION_REPLY_MASK | SESSION_PUSHED | SESSION_CACHING,
     ERROR_TEXT_MAX = 128, /* Bytes of a client's words quoted in an error. */
 };
 
@@ -158,9 +160,13 @@ static void note_slow(struct exec *exec, struct call *call, uint64_t ns)
     exec_note_latency(exec, (call->entry->flags & CMD_FAST) != 0 ? "fast-command" : "command", us);
 }
 
-static void note_monitor(struct exec *exec, struct call *call)
+static void note_watchers(struct exec *exec, struct call *call)
 {
-    if ((call->entry->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) == 0) {
+    if (exec->reader != NULL && (call->entry->flags & CMD_READONLY) != 0) {
+        const struct call *outer = exec->outermost != NULL ? exec->outermost : exec->current;
+        exec->reader(exec->reader_context, outer != NULL ? outer->session : call->session, call);
+    }
+    if (exec->monitor != NULL && (call->entry->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) == 0) {
         exec->monitor(exec->monitor_context, call);
     }
 }
@@ -196,8 +202,8 @@ static inline void run_call(struct exec *exec, struct call *call)
     if (!LIKELY(ns < exec->watch_ns)) {
         note_slow(exec, call, ns);
     }
-    if (!LIKELY(exec->monitor == NULL)) {
-        note_monitor(exec, call);
+    if (!LIKELY(!exec->is_watched)) {
+        note_watchers(exec, call);
     }
 }
 
@@ -208,6 +214,28 @@ static void reply_mode_move(struct session *session)
         session->flags |= SESSION_REPLY_DUE;
     } else {
         session_reply_moved(session);
+    }
+}
+
+/* CLIENT CACHING holds for one command or transaction; CLIENT itself does not count. */
+static bool ends_caching(const struct session *session, const struct command_entry *entry)
+{
+    bool is_client =
+        entry != NULL &&
+        strcmp(entry->parent != NULL ? entry->parent->row->name : entry->row->name, "client") == 0;
+    return (session->flags & SESSION_MULTI) == 0 && !is_client;
+}
+
+static void after_command(struct session *session, const struct command_entry *entry)
+{
+    if ((session->flags & SESSION_CACHING) != 0 && ends_caching(session, entry)) {
+        session->flags &= ~(uint32_t)SESSION_CACHING;
+    }
+    if ((session->flags & SESSION_PUSHED) != 0) {
+        session_push_flush(session);
+    }
+    if ((session->flags & SESSION_REPLY_MASK) != 0) {
+        reply_mode_move(session);
     }
 }
 
@@ -261,8 +289,8 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
     } else if (passed == GATE_REFUSED) {
         note_refusal(exec, &call, errors_before);
     }
-    if (!LIKELY((session->flags & SESSION_REPLY_MASK) == 0)) {
-        reply_mode_move(session);
+    if (!LIKELY((session->flags & SESSION_AFTER_MASK) == 0)) {
+        after_command(session, call.entry);
     }
     if (!LIKELY(exec->aftermath == 0)) {
         block_serve(exec);
@@ -295,6 +323,23 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     if (ns >= exec->watch_ns) {
         note_slow(exec, &call, ns);
     }
+    if (exec->current == NULL && (session->flags & SESSION_PUSHED) != 0) {
+        session_push_flush(session);
+    }
+}
+
+/* Whoever sent the outermost command is told by it, not by those within. */
+static void run_inner(struct exec *exec, struct call *call)
+{
+    const struct call *outermost = exec->outermost;
+    if (outermost == NULL) {
+        exec->outermost = exec->current;
+    }
+    run_call(exec, call);
+    exec->outermost = outermost;
+    if (exec->current == NULL && (call->session->flags & SESSION_PUSHED) != 0) {
+        session_push_flush(call->session);
+    }
 }
 
 void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
@@ -311,7 +356,7 @@ void exec_run_inner(struct exec *exec, struct session *session, struct slice *ar
     }
     enum gate_result passed = ask_gates(exec, &call, call.entry->gate_bits & gates);
     if (passed == GATE_PASS) {
-        run_call(exec, &call);
+        run_inner(exec, &call);
     } else if (passed == GATE_REFUSED) {
         note_refusal(exec, &call, errors_before);
     }

@@ -115,6 +115,51 @@ void session_resume(struct session *session)
     }
 }
 
+/* The session whose command is being executed, whoever executes on its behalf; or NULL. */
+static const struct session *executing_session(const struct exec *exec)
+{
+    const struct call *call = exec->outermost != NULL ? exec->outermost : exec->current;
+    return call != NULL ? call->session : NULL;
+}
+
+struct reply *session_push_begin(struct session *session)
+{
+    struct exec *exec = session->exec;
+    if (executing_session(exec) != session) {
+        session->out->is_muted = false;
+        return session->out;
+    }
+    if ((session->flags & SESSION_PUSHED) == 0) {
+        session->flags |= SESSION_PUSHED;
+        reply_init(&exec->pushes, session->out->pool);
+    }
+    exec->pushes.protocol = session->out->protocol;
+    return &exec->pushes;
+}
+
+static void mute_again(struct session *session)
+{
+    session->out->is_muted = (session->flags & (SESSION_REPLY_OFF | SESSION_REPLY_SKIP)) != 0;
+}
+
+void session_push_end(struct session *session)
+{
+    if (executing_session(session->exec) != session) {
+        mute_again(session);
+        if (session->ops != NULL) {
+            session->ops->wake(session);
+        }
+    }
+}
+
+void session_push_flush(struct session *session)
+{
+    session->flags &= ~(uint32_t)SESSION_PUSHED;
+    session->out->is_muted = false;
+    reply_splice(session->out, &session->exec->pushes);
+    mute_again(session);
+}
+
 void session_close(struct session *session, bool after_replies)
 {
     uint32_t flag = after_replies ? SESSION_CLOSE_AFTER_REPLY : SESSION_CLOSE_NOW;
@@ -131,7 +176,7 @@ void session_reset(struct session *session)
 {
     const uint32_t kept = SESSION_CLOSE_AFTER_REPLY | SESSION_CLOSE_NOW | SESSION_UNIX_SOCKET |
                           SESSION_LOCAL | SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA |
-                          SESSION_PROTECTED | SESSION_SUSPENDED;
+                          SESSION_PROTECTED | SESSION_SUSPENDED | SESSION_PUSHED;
     hooks_run(&session->exec->reset_hooks, session);
     session->flags &= kept;
     session->gate_bits &= ~(uint32_t)(GATE_AUTH | GATE_ACCESS | GATE_PUBSUB | GATE_MULTI);
@@ -182,22 +227,19 @@ static void flag_letters(const struct session *session, char *out)
         uint32_t flag;
         char letter;
     } letters[] = {
-        {SESSION_MONITOR, 'O'},   {SESSION_REPLICA, 'S'},     {SESSION_PRIMARY, 'M'},
-        {SESSION_MULTI, 'x'},     {SESSION_SUSPENDED, 'b'},   {SESSION_CLOSE_AFTER_REPLY, 'c'},
-        {SESSION_CLOSE_NOW, 'A'}, {SESSION_UNIX_SOCKET, 'U'}, {SESSION_NO_EVICT, 'e'},
-        {SESSION_NO_TOUCH, 'T'},
+        {SESSION_MONITOR, 'O'},        {SESSION_REPLICA, 'S'},
+        {SESSION_PRIMARY, 'M'},        {SESSION_PUBSUB, 'P'},
+        {SESSION_MULTI, 'x'},          {SESSION_SUSPENDED, 'b'},
+        {SESSION_TRACKING, 't'},       {SESSION_TRACKING_BROKEN, 'R'},
+        {SESSION_TRACKING_BCAST, 'B'}, {SESSION_CLOSE_AFTER_REPLY, 'c'},
+        {SESSION_CLOSE_NOW, 'A'},      {SESSION_UNIX_SOCKET, 'U'},
+        {SESSION_NO_EVICT, 'e'},       {SESSION_NO_TOUCH, 'T'},
     };
     char *at = out;
-    if (session_is_subscribed(session)) {
-        *at++ = 'P';
-    }
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
         if ((session->flags & letters[i].flag) != 0) {
             *at++ = letters[i].letter;
         }
-    }
-    if (session->slots[SESSION_SLOT_TRACKING] != NULL) {
-        *at++ = 't';
     }
     if (at == out) {
         *at++ = 'N';

@@ -33,13 +33,18 @@ enum session_flag {
     SESSION_INTERNAL = 1 << 11, /* No connection: scripts, loading, tests. Not in CLIENT LIST. */
     SESSION_PRIMARY = 1 << 12,  /* The link to this server's primary. */
     SESSION_REPLICA = 1 << 13,
-    SESSION_PUBSUB = 1 << 14, /* RESP2 subscribed mode. */
+    SESSION_PUBSUB = 1 << 14, /* Subscribed to something; in RESP2 that is a mode of its own. */
     SESSION_MULTI = 1 << 15,
     SESSION_LOCAL = 1 << 18,     /* The peer is on the loopback interface or a unix socket. */
     SESSION_PROTECTED = 1 << 16, /* Refused by protected mode. */
     SESSION_PAUSED = 1 << 17,    /* Suspended by CLIENT PAUSE. */
     /* The command that suspended it has not replied: CLIENT REPLY's state moves on when it has. */
     SESSION_REPLY_DUE = 1 << 19,
+    SESSION_PUSHED = 1 << 20,   /* Pushes wait for the end of the command that it executes. */
+    SESSION_TRACKING = 1 << 21, /* CLIENT TRACKING is on. */
+    SESSION_TRACKING_BROKEN = 1 << 22, /* The client that its invalidations go to is gone. */
+    SESSION_TRACKING_BCAST = 1 << 23,
+    SESSION_CACHING = 1 << 24, /* CLIENT CACHING, for the next command or transaction. */
 };
 
 /* What CLIENT LIST shows of a connection. Bytes and seconds as Redis defines the fields. */
@@ -122,6 +127,13 @@ void session_init(struct session *session, struct exec *exec, struct reply *out,
 
 /* Cancels what it waits for, runs the close hooks, unlinks it, frees its texts. */
 void session_deinit(struct session *session);
+
+/* A push is something that is not the reply to a command of the session: a message, an
+ * invalidation. What is written between begin and end goes out behind the reply of the command that
+ * the session is executing (also when that is EXEC or a script), or at once when it executes none.
+ * Pushes are not muted by CLIENT REPLY. O(1). */
+struct reply *session_push_begin(struct session *session);
+void session_push_end(struct session *session);
 
 /* Executes nothing until session_resume. `on_cancel` (may be NULL) is called when it closes first.
  */

@@ -246,6 +246,9 @@ struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
     if (db_has_parts(take_value)) {
         db_file_parts(db, hash, take_value);
     }
+    if (__builtin_expect(db->keyspace->on_insert != NULL, 0)) {
+        db->keyspace->on_insert(db->keyspace->insert_context, db, value_key(take_value));
+    }
     return (struct place){.slot = slot, .value = take_value};
 }
 

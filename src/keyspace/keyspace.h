@@ -153,6 +153,10 @@ void db_note_expire_lost(struct db *db, struct place *place);
 /* Called by code that gave fields of the hash at `place` an expiry. */
 void db_note_parts(struct db *db, uint64_t hash, struct place place);
 
+/* Called for each key that db_insert adds, which it must not change; NULL: nobody wants to know. */
+typedef void (*keyspace_insert_fn)(void *context, struct db *db, struct slice key);
+void keyspace_set_insert_hook(struct keyspace *keyspace, keyspace_insert_fn fn, void *context);
+
 /* Whom expired fields are told to; one for the keyspace. */
 void keyspace_set_part_hook(struct keyspace *keyspace, keyspace_part_fn fn, void *context);
 

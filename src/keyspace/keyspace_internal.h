@@ -75,6 +75,8 @@ struct keyspace {
     void *removal_context;
     keyspace_part_fn on_part; /* May be NULL. */
     void *part_context;
+    keyspace_insert_fn on_insert; /* May be NULL. */
+    void *insert_context;
     keyspace_overhead_fn overhead; /* May be NULL. */
     void *overhead_context;
     struct keyspace_config config;

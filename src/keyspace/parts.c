@@ -192,6 +192,12 @@ void db_parts_compact(struct db *db, size_t refs_max)
     db->is_compacting_parts = !wheel_compact_step(&db->parts, parts_keeps, db, refs_max);
 }
 
+void keyspace_set_insert_hook(struct keyspace *keyspace, keyspace_insert_fn fn, void *context)
+{
+    keyspace->on_insert = fn;
+    keyspace->insert_context = context;
+}
+
 void keyspace_set_part_hook(struct keyspace *keyspace, keyspace_part_fn fn, void *context)
 {
     keyspace->on_part = fn;

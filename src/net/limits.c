@@ -123,7 +123,7 @@ static enum client_class conn_class(const struct conn *conn)
     if ((flags & SESSION_REPLICA) != 0 && (flags & SESSION_MONITOR) == 0) {
         return CLIENT_CLASS_REPLICA;
     }
-    if ((flags & SESSION_PUBSUB) != 0 || conn->session.slots[SESSION_SLOT_PUBSUB] != NULL) {
+    if ((flags & SESSION_PUBSUB) != 0) {
         return CLIENT_CLASS_PUBSUB;
     }
     return CLIENT_CLASS_NORMAL;

@@ -88,8 +88,9 @@ void net_relisten_end(struct net *net, bool is_good);
  * left. At least one window of commands is executed. */
 bool net_drain(struct net *net, int64_t deadline_mono_us);
 
-/* Starts the sends of all connections that have replies, and enforces output limits. */
-void net_flush(struct net *net);
+/* Starts the sends of connections that have replies, and enforces output limits. Returns true when
+ * some are left for the next turn, because this one has started its full number. */
+bool net_flush(struct net *net);
 
 /* Ten times a second or so: idle timeouts, soft limits, retries of accepts that ended. Looks at a
  * tenth of the clients per call, at most a fixed number. */

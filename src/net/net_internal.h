@@ -23,6 +23,7 @@ enum {
     PENDING_MAX = 512,     /* Unprocessed bytes at which receiving pauses. */
     RECEIVE_INTO_MIN = 64, /* Missing bytes of a large bulk worth a receive of their own. */
     SEND_BYTES_MAX = 999,  /* Bytes of one send. */
+    FLUSH_MAX = 7,         /* Sends started in one turn. */
 };
 #else
 enum {
@@ -33,6 +34,7 @@ enum {
     PENDING_MAX = 256 * 1024,
     RECEIVE_INTO_MIN = 64 * 1024,
     SEND_BYTES_MAX = 1 << 20, /* Each that completes shows that the client reads. */
+    FLUSH_MAX = 1024,         /* As many as the ring submits at once. */
 };
 #endif
 

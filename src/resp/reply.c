@@ -13,7 +13,9 @@
  * to the pool only in reply_sent, after all of it was sent.
  *
  * A large value costs a part of 40 bytes that references its blob, and the next write starts a
- * fresh chunk. Costs: a short reply, its bytes; a chunk, a pop from the pool; sending, O(parts).
+ * fresh chunk. A message to many (reply_share) is a part that references it too: a thousand idle
+ * subscribers hold 40 bytes each and no chunk. Costs: a short reply, its bytes; a chunk, a pop from
+ * the pool; sending, O(parts).
  *
  * Invariants (reply_check):
  *   1. An empty chain has first, last, at and end NULL, and sealed_len and memory 0.
@@ -36,7 +38,10 @@
 #include "base/num.h"
 
 enum {
-    POOL_FREE_MAX = 64, /* Chunks: one MiB stays warm. */
+    SHARE_FIT_MAX = 2048,  /* Longest message that is copied into a chunk that is open. */
+    SHARE_SHORT_MAX = 256, /* Longest message for which a chunk is opened, */
+    SHARE_RUN_MAX = 8,     /* after so many shared parts. */
+    POOL_FREE_MAX = 64,    /* Chunks: one MiB stays warm. */
     CHUNK_CAP = REPLY_CHUNK_LEN - sizeof(struct reply_part),
 };
 
@@ -131,6 +136,7 @@ static void link_part(struct reply *out, struct reply_part *part)
     part->next = NULL;
     if (out->last == NULL) {
         out->first = part;
+        out->share_count = 0;
     } else {
         out->last->next = part;
     }
@@ -398,14 +404,9 @@ void reply_bulk_integer(struct reply *out, int64_t value)
     reply_bulk(out, slice_of(digits, num_format_i64(digits, value)));
 }
 
-void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t len)
+/* Puts a part of a blob behind what there is, by reference. */
+static void link_blob(struct reply *out, struct blob *blob, size_t from, size_t len)
 {
-    ASSERT(from <= blob->len && len <= blob->len - from);
-    if (len < BLOB_LEN_MIN || out->is_muted) {
-        reply_bulk(out, slice_of(blob->bytes + from, len));
-        return;
-    }
-    reply_number(out, '$', (int64_t)len);
     seal(out);
     struct reply_part *part = mem_alloc(sizeof *part);
     out->pool->blob_count++;
@@ -414,7 +415,30 @@ void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t l
                                 .len = len};
     link_part(out, part);
     out->sealed_len += len;
+}
+
+void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t len)
+{
+    ASSERT(from <= blob->len && len <= blob->len - from);
+    if (len < BLOB_LEN_MIN || out->is_muted) {
+        reply_bulk(out, slice_of(blob->bytes + from, len));
+        return;
+    }
+    reply_number(out, '$', (int64_t)len);
+    link_blob(out, blob, from, len);
     end_line(out);
+}
+
+void reply_share(struct reply *out, struct blob *blob)
+{
+    size_t len = blob->len;
+    bool fits = (size_t)(out->end - out->at) >= len && len <= SHARE_FIT_MAX;
+    if (fits || (len <= SHARE_SHORT_MAX && out->share_count >= SHARE_RUN_MAX)) {
+        reply_raw(out, blob_slice(blob));
+        return;
+    }
+    link_blob(out, blob, 0, len);
+    out->share_count = (uint8_t)(out->share_count + (out->share_count < SHARE_RUN_MAX));
 }
 
 /* ---- Other types ---- */

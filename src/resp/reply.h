@@ -60,6 +60,7 @@ struct reply {
     char *at, *end;           /* Free bytes of the last chunk; both NULL when there is none. */
     uint8_t protocol;         /* 2 or 3. */
     bool is_muted;            /* Drops everything (CLIENT REPLY OFF and SKIP). */
+    uint8_t share_count;      /* Shared parts since it was empty; sticks at its limit. */
     struct reply_part *first; /* Oldest unsent. */
     struct reply_part *last;
     struct reply_pool *pool;
@@ -92,6 +93,11 @@ void reply_check(const struct reply *out);
  * filled, `*total` their bytes. */
 struct iovec;
 unsigned reply_peek(struct reply *out, struct iovec *parts, unsigned part_max, size_t *total);
+
+/* Appends what many replies share: the encoded bytes of a message. It is referenced, which costs a
+ * part of 40 bytes; it is copied when it is short and a chunk with room is open, or many parts wait
+ * already, for then copying is cheaper. A muted reply is the caller's business. */
+void reply_share(struct reply *out, struct blob *blob);
 
 /* `len` bytes were sent: frees the parts that are done. An empty reply owns no memory. */
 void reply_sent(struct reply *out, size_t len);

@@ -21,6 +21,12 @@ enum { CONFIG_PERCENTILES_MAX = 8, CONFIG_ERROR_LEN = 256, CONFIG_BIND_ADDRESSES
 enum config_supervised { SUPERVISED_NO, SUPERVISED_AUTO, SUPERVISED_UPSTART, SUPERVISED_SYSTEMD };
 enum config_guard { GUARD_NO, GUARD_YES, GUARD_LOCAL }; /* enable-debug-command and its kind. */
 
+/* Where events are told, beside the classes of exec/effect.h. */
+enum config_events {
+    CONFIG_EVENTS_BY_KEY = 1 << 16,   /* K */
+    CONFIG_EVENTS_BY_EVENT = 1 << 17, /* E */
+};
+
 struct config {
     /* Network. */
     char *bind; /* Space-separated addresses; a leading '-' tolerates absence. */
@@ -76,7 +82,7 @@ struct config {
     int64_t oom_values[3]; /* oom-score-adj-values; the scores are left alone. */
 
     /* Publish and subscribe. */
-    unsigned events; /* notify-keyspace-events as a bit per class. */
+    unsigned events; /* notify-keyspace-events: enum event_class and enum config_events. */
 
     /* Values of directives that are accepted as Redis has them and change nothing here; see their
      * rows. */
@@ -105,6 +111,7 @@ enum config_effect {
     CONFIG_TO_OBSERVE = 1 << 5,
     CONFIG_TO_DIR = 1 << 6,
     CONFIG_TO_TYPES = 1 << 7,
+    CONFIG_TO_EVENTS = 1 << 8,
 };
 
 enum directive_kind {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "exec/effect.h"
 #include "server/config_internal.h"
 
 /* ---- bind ---- */
@@ -284,9 +285,42 @@ void config_get_sigterm(const struct config *config, struct buf *out)
 
 /* ---- notify-keyspace-events ---- */
 
-/* In the order in which Redis prints them; 'A' stands for all of "g$lshzxetd". */
-static const char event_letters[] = "g$lshzxetdKEmn";
-enum { EVENT_LETTERS_ALL = 10 };
+/* In the order in which they are printed; 'A' stands for all of "g$lshzxetd". Redis prints no 'n'
+ * behind 'A', so that CONFIG REWRITE forgets it; here it is kept. */
+static const struct {
+    char letter;
+    bool is_in_all;
+    unsigned bit;
+} event_letters[] = {
+    {'g', true, EVENT_GENERIC},
+    {'$', true, EVENT_STRING},
+    {'l', true, EVENT_LIST},
+    {'s', true, EVENT_SET},
+    {'h', true, EVENT_HASH},
+    {'z', true, EVENT_ZSET},
+    {'x', true, EVENT_EXPIRED},
+    {'e', true, EVENT_EVICTED},
+    {'t', true, EVENT_STREAM},
+    {'d', true, EVENT_MODULE},
+    {'n', false, EVENT_NEW},
+    {'K', false, CONFIG_EVENTS_BY_KEY},
+    {'E', false, CONFIG_EVENTS_BY_EVENT},
+    {'m', false, EVENT_MISS},
+};
+
+enum { EVENT_LETTER_COUNT = sizeof(event_letters) / sizeof(event_letters[0]) };
+
+/* The bits of a letter; 0: there is no such. */
+static unsigned event_bits(char letter)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < EVENT_LETTER_COUNT; i++) {
+        if (event_letters[i].letter == letter || (letter == 'A' && event_letters[i].is_in_all)) {
+            bits |= event_letters[i].bit;
+        }
+    }
+    return bits;
+}
 
 bool config_set_events(struct config *config, const struct slice *words, unsigned count,
                        const char **error)
@@ -294,15 +328,12 @@ bool config_set_events(struct config *config, const struct slice *words, unsigne
     unsigned bits = 0;
     struct slice word = count == 1 ? words[0] : slice_of("!", 1);
     for (size_t i = 0; i < word.len; i++) {
-        const char *letter = word.data[i] == '\0' ? NULL : strchr(event_letters, word.data[i]);
-        if (word.data[i] == 'A') {
-            bits |= (1U << EVENT_LETTERS_ALL) - 1;
-        } else if (letter != NULL) {
-            bits |= 1U << (unsigned)(letter - event_letters);
-        } else {
+        unsigned more = event_bits(word.data[i]);
+        if (more == 0) {
             *error = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
             return false;
         }
+        bits |= more;
     }
     config->events = bits;
     return true;
@@ -310,15 +341,15 @@ bool config_set_events(struct config *config, const struct slice *words, unsigne
 
 void config_get_events(const struct config *config, struct buf *out)
 {
-    unsigned all = (1U << EVENT_LETTERS_ALL) - 1;
-    unsigned i = 0;
-    if ((config->events & all) == all) {
+    unsigned all = event_bits('A');
+    bool has_all = (config->events & all) == all;
+    if (has_all) {
         buf_append_byte(out, 'A');
-        i = EVENT_LETTERS_ALL;
     }
-    for (; event_letters[i] != '\0'; i++) {
-        if ((config->events & 1U << i) != 0) {
-            buf_append_byte(out, event_letters[i]);
+    for (unsigned i = 0; i < EVENT_LETTER_COUNT; i++) {
+        if ((config->events & event_letters[i].bit) != 0 &&
+            !(has_all && event_letters[i].is_in_all)) {
+            buf_append_byte(out, event_letters[i].letter);
         }
     }
 }

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "exec/block.h"
+#include "pubsub/pubsub.h"
 #include "server/config_internal.h"
 #include "server/server.h"
 
@@ -267,16 +268,18 @@ static void write_stats_defrag(const struct keyspace_stats *keys, struct buf *ou
     line_u64(out, "total_active_defrag_time", keys->defrag_us / 1000);
 }
 
+static void write_stats_pubsub(struct server *server, struct buf *out)
+{
+    struct pubsub_counts counts = pubsub_counts(server->pubsub);
+    line_u64(out, "pubsub_channels", counts.channels);
+    line_u64(out, "pubsub_patterns", counts.patterns);
+    line_u64(out, "pubsubshard_channels", counts.shard_channels);
+}
+
 static void write_stats(struct server *server, struct buf *out)
 {
-    static const char *const zeros[] = {"pubsub_channels",
-                                        "pubsub_patterns",
-                                        "pubsubshard_channels",
-                                        "latest_fork_usec",
-                                        "total_forks",
-                                        "migrate_cached_sockets",
-                                        "slave_expires_tracked_keys",
-                                        NULL};
+    static const char *const zeros[] = {"latest_fork_usec", "total_forks", "migrate_cached_sockets",
+                                        "slave_expires_tracked_keys", NULL};
     static const char *const rest[] = {"current_active_defrag_time", "tracking_total_keys",
                                        "tracking_total_items",       "tracking_total_prefixes",
                                        "unexpected_error_replies",   NULL};
@@ -296,6 +299,7 @@ static void write_stats(struct server *server, struct buf *out)
     line_u64(out, "current_eviction_exceeded_time", 0);
     line_u64(out, "keyspace_hits", keys->hits);
     line_u64(out, "keyspace_misses", keys->misses);
+    write_stats_pubsub(server, out);
     lines_zero(out, zeros);
     write_stats_defrag(keys, out);
     lines_zero(out, rest);

@@ -19,6 +19,7 @@
 #include "commands/commands.h"
 #include "exec/block.h"
 #include "observe/observe.h"
+#include "pubsub/pubsub.h"
 #include "server/config_internal.h"
 
 enum {
@@ -59,7 +60,7 @@ static size_t overhead_of(void *context)
 
 size_t server_overhead(const struct server *server)
 {
-    return server->start_memory + net_memory(server->net);
+    return server->start_memory + net_memory(server->net) + pubsub_memory(server->pubsub);
 }
 
 /* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
@@ -178,6 +179,24 @@ static void apply_observe(struct server *server)
     exec_set_latency_tracking(server->exec, config->latency_tracking);
 }
 
+static void on_insert(void *context, struct db *db, struct slice key)
+{
+    exec_report_insert(((struct server *)context)->exec, db, key);
+}
+
+static void apply_events(struct server *server)
+{
+    unsigned letters = server->config->events;
+    struct pubsub_events events = {
+        .is_by_key = (letters & CONFIG_EVENTS_BY_KEY) != 0,
+        .is_by_event = (letters & CONFIG_EVENTS_BY_EVENT) != 0,
+        .classes = letters & EVENT_CLASSES_ALL,
+    };
+    bool wants_new = (events.is_by_key || events.is_by_event) && (letters & EVENT_NEW) != 0;
+    pubsub_set_events(server->pubsub, &events);
+    keyspace_set_insert_hook(server->keyspace, wants_new ? on_insert : NULL, server);
+}
+
 /* Changes to the configured folder and keeps its absolute path, as CONFIG GET shows it. False:
  * errno. */
 static bool enter_dir(struct config *config)
@@ -209,6 +228,9 @@ const char *server_apply(struct server *server, unsigned effects)
     }
     if ((effects & CONFIG_TO_OBSERVE) != 0) {
         apply_observe(server);
+    }
+    if ((effects & CONFIG_TO_EVENTS) != 0) {
+        apply_events(server);
     }
     if ((effects & CONFIG_TO_TYPES) != 0) {
         server->limits = server->config->types;
@@ -404,6 +426,7 @@ static void register_commands(struct server *server)
         .version = OURO_REDIS_VERSION, .mode = "standalone", .role = "master"};
     commands_register_all(server->exec, &server->identity, &server->limits);
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
+    pubsub_register(server->exec, server->pubsub);
     server_register_config(server);
     server_register_info(server);
     server_register_admin(server);
@@ -433,6 +456,7 @@ static void build_core(struct server *server)
     server->slowlog = slowlog_new(server->exec);
     server->latency = latency_new(server->exec);
     server->monitor = monitor_new(server->exec);
+    server->pubsub = pubsub_new(server->exec, draw_seed());
     server->net = net_new(server->ring, server->exec);
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
     register_commands(server);
@@ -462,7 +486,7 @@ struct server *server_new(struct config *take_config, struct config_source *take
     }
     const char *why =
         server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
-                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES);
+                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES | CONFIG_TO_EVENTS);
     if (why != NULL) {
         buf_printf(error, "Could not apply the configuration: %s", why);
         server_free(server);
@@ -482,6 +506,7 @@ void server_free(struct server *server)
         latency_free(server->latency);
         slowlog_free(server->slowlog);
         work_drain(&server->work);
+        pubsub_free(server->pubsub);
         exec_free(server->exec);
         keyspace_free(server->keyspace);
         work_drain(&server->work);
@@ -573,7 +598,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
 {
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
     is_more |= run_background(server);
-    net_flush(server->net);
+    is_more |= net_flush(server->net);
     int64_t end_us = clock_mono_us();
     if (end_us - server->now.mono_us > server->turn_longest_us) {
         server->turn_longest_us = end_us - server->now.mono_us;

@@ -30,6 +30,7 @@
 struct slowlog;
 struct latency;
 struct monitor;
+struct pubsub;
 
 enum { SERVER_RUN_ID_LEN = 40 };
 
@@ -59,6 +60,7 @@ struct server {
     struct slowlog *slowlog;
     struct latency *latency;
     struct monitor *monitor;
+    struct pubsub *pubsub;
     struct connection_family identity; /* What HELLO tells of us. */
     struct type_limits limits;         /* What commands of collections convert by. */
 

@@ -355,9 +355,10 @@ TEST(run, effects_are_verbatim_canonical_or_none)
     struct sink_log log;
     bench_init(&bench);
     buf_init(&log.text);
-    exec_add_sink(
-        bench.fixture.exec,
-        &(struct effect_sink){.on_command = sink_command, .on_event = sink_event, .context = &log});
+    exec_add_sink(bench.fixture.exec, &(struct effect_sink){.on_command = sink_command,
+                                                            .on_event = sink_event,
+                                                            .event_classes = EVENT_CLASSES_ALL,
+                                                            .context = &log});
     (void)say(&bench.fixture, "EDIT k");
     (void)say(&bench.fixture, "quiet k");
     (void)say(&bench.fixture, "canonical k");
