@@ -117,7 +117,7 @@ bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64
 
 /* ---- Reading ---- */
 
-static enum codec_result read_kind(struct reading *reading)
+enum codec_result read_kind(struct reading *reading)
 {
     switch (reading->type) {
     case TYPE_STRING:
@@ -146,6 +146,7 @@ static enum codec_result read_kind(struct reading *reading)
     case TYPE_HASH_TRIPLES:
         return read_hash(reading);
     }
+    reading->reader->is_type_foreign = true;
     return CODEC_BAD;
 }
 

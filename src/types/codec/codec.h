@@ -68,6 +68,8 @@ bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64
 
 struct codec_reader {
     const char *at, *end;
+    uint64_t missing; /* What is bad is that so many bytes or more are not there; 0: it is not. */
+    bool is_type_foreign; /* What is bad is a type that is not read. */
 };
 
 struct codec_rules {
@@ -75,6 +77,7 @@ struct codec_rules {
     uint64_t hash_seed;
     struct work_queue *work; /* Where a large value is freed that turned out to be bad, or NULL. */
     int64_t now_ms;          /* Unix ms, for fields that expire; 0 works, slower. */
+    bool has_expire;         /* An expiry will be set: strings are made with room for it. */
 };
 
 enum codec_result { CODEC_OK, CODEC_BAD, CODEC_NO_MEMORY };
@@ -96,6 +99,31 @@ void codec_text_deinit(struct codec_text *text);
  * their removal must be told: whoever stores the value files it (db_insert does). */
 enum codec_result codec_read_value(struct codec_reader *reader, struct slice key,
                                    const struct codec_rules *rules, struct value **value);
+
+/* ---- Reading in pieces: a value of which not all bytes are there, or too many for one step ----
+ */
+
+/* A value that is being built. Zero it and set `rules` (borrowed) and `type` before the first step;
+ * codec_build_drop gives up a value that is not finished. */
+struct codec_builder {
+    const struct codec_rules *rules;
+    uint8_t type;
+    bool is_begun;    /* The count of elements is read. */
+    uint64_t left;    /* Elements still to come. */
+    uint64_t base_ms; /* What the moments of a hash's fields count from. */
+    struct place place;
+};
+
+enum codec_build { CODEC_BUILT, CODEC_GOES_ON, CODEC_SHORT, CODEC_BROKEN, CODEC_FULL };
+
+/* Reads on, at most about `count` elements; a value whose form is not read by element is read in
+ * one go. CODEC_BUILT: *value is whole and the caller's. CODEC_GOES_ON: `count` elements were read.
+ * CODEC_SHORT: what comes next is not there whole (reader->missing); the reader stands before it.
+ * CODEC_BROKEN, CODEC_FULL (no memory): the value is dropped. `key` may lie elsewhere at every call
+ * but must stay the same; once builder->place.value is not NULL it is not looked at again. */
+enum codec_build codec_build_step(struct codec_builder *builder, struct codec_reader *reader,
+                                  struct slice key, uint64_t count, struct value **value);
+void codec_build_drop(struct codec_builder *builder);
 
 /* ---- Payloads of DUMP: value, version (2 bytes), CRC-64 of all before ---- */
 

@@ -122,7 +122,7 @@ void codec_out_text(struct codec_out *out, struct slice text)
 
 static bool read_bytes(struct codec_reader *reader, void *to, size_t len)
 {
-    if ((size_t)(reader->end - reader->at) < len) {
+    if (!reader_has(reader, len)) {
         return false;
     }
     memcpy(to, reader->at, len);
@@ -207,8 +207,8 @@ static enum codec_result read_lzf(struct codec_reader *reader, struct codec_text
     if (!codec_read_len(reader, &packed_len) || !codec_read_len(reader, &len)) {
         return CODEC_BAD;
     }
-    if (packed_len > (size_t)(reader->end - reader->at) || packed_len == 0 || len == 0 ||
-        packed_len > UINT32_MAX || len > packed_len * LZF_RATIO_MAX || len > UINT32_MAX) {
+    if (packed_len == 0 || len == 0 || packed_len > UINT32_MAX ||
+        len > packed_len * LZF_RATIO_MAX || len > UINT32_MAX || !reader_has(reader, packed_len)) {
         return CODEC_BAD;
     }
     char *bytes = mem_try_alloc(len);
@@ -239,7 +239,7 @@ enum codec_result codec_read_text(struct codec_reader *reader, struct codec_text
         }
         return len == 3 ? read_lzf(reader, text) : CODEC_BAD;
     }
-    if (len > (size_t)(reader->end - reader->at)) {
+    if (!reader_has(reader, len)) {
         return CODEC_BAD;
     }
     text->text = slice_of(reader->at, len);

@@ -145,6 +145,23 @@ static enum codec_result hash_add(struct reading *reading, const struct hash_mem
     return CODEC_NO_MEMORY;
 }
 
+/* One pair of the plain form. */
+enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms)
+{
+    struct hash_source from = {.source = {.reader = reading->reader, .left = 2},
+                               .has_moments = reading->type >= TYPE_HASH_MOMENTS_RC,
+                               .base_ms = base_ms};
+    struct hash_member member;
+    bool has_item;
+    enum codec_result result = hash_read_member(&from, &member, &has_item);
+    if (result == CODEC_OK) {
+        result = hash_add(reading, &member);
+        codec_text_deinit(&member.field);
+        codec_text_deinit(&member.text);
+    }
+    return result;
+}
+
 enum codec_result read_hash(struct reading *reading)
 {
     struct hash_source from;

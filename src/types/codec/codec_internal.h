@@ -79,11 +79,33 @@ struct reading {
     struct place place; /* The value that is being built; value NULL: not begun. */
 };
 
+/* Reads a value of reading->type. */
+enum codec_result read_kind(struct reading *reading);
+
 enum codec_result read_string(struct reading *reading);
 enum codec_result read_list(struct reading *reading);
 enum codec_result read_set(struct reading *reading);
 enum codec_result read_zset(struct reading *reading);
 enum codec_result read_hash(struct reading *reading);
+
+/* One element of a plain form, or one node of a list; `left` are still to come with it, and
+ * `base_ms` is what the moments of fields count from. What is bad because bytes are missing has
+ * changed nothing. */
+enum codec_result read_list_element(struct reading *reading);
+enum codec_result read_set_element(struct reading *reading, uint64_t left);
+enum codec_result read_zset_element(struct reading *reading);
+enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms);
+
+/* Whether so many bytes are there; notes how many are missing. */
+static inline bool reader_has(struct codec_reader *reader, uint64_t len)
+{
+    uint64_t left = (uint64_t)(reader->end - reader->at);
+    if (len <= left) {
+        return true;
+    }
+    reader->missing = len - left;
+    return false;
+}
 
 /* Begin: the walk and the number of elements. Step: one element. */
 void write_list_begin(struct codec_writer *writer);

@@ -17,6 +17,18 @@ static enum codec_result list_add(struct reading *reading, struct slice text)
                : CODEC_NO_MEMORY;
 }
 
+/* Reads one text and adds it. */
+static enum codec_result list_add_text(struct reading *reading)
+{
+    struct codec_text text;
+    enum codec_result result = codec_read_text(reading->reader, &text);
+    if (result == CODEC_OK) {
+        result = list_add(reading, text.text);
+        codec_text_deinit(&text);
+    }
+    return result;
+}
+
 /* Adds all elements of a source, and closes it. */
 static enum codec_result list_add_all(struct reading *reading, struct source *source)
 {
@@ -58,13 +70,12 @@ static enum codec_result list_add_node(struct reading *reading)
     if (container == NODE_PACKED) {
         return list_add_packed(reading, PACKED_LISTPACK);
     }
-    struct codec_text text;
-    enum codec_result result = codec_read_text(reading->reader, &text);
-    if (result == CODEC_OK) {
-        result = list_add(reading, text.text);
-        codec_text_deinit(&text);
-    }
-    return result;
+    return list_add_text(reading);
+}
+
+enum codec_result read_list_element(struct reading *reading)
+{
+    return reading->type == TYPE_LIST ? list_add_text(reading) : list_add_node(reading);
 }
 
 static enum codec_result list_read(struct reading *reading)

@@ -37,6 +37,17 @@ static enum codec_result set_open(struct reading *reading, struct source *source
     }
 }
 
+enum codec_result read_set_element(struct reading *reading, uint64_t left)
+{
+    struct codec_text text;
+    enum codec_result result = codec_read_text(reading->reader, &text);
+    if (result == CODEC_OK) {
+        result = set_add(reading, text.text, left);
+        codec_text_deinit(&text);
+    }
+    return result;
+}
+
 enum codec_result read_set(struct reading *reading)
 {
     struct source source;

@@ -10,7 +10,7 @@ enum codec_result read_string(struct reading *reading)
     if (result != CODEC_OK) {
         return result;
     }
-    reading->place.value = string_try_new(reading->key, text.text, false);
+    reading->place.value = string_try_new(reading->key, text.text, reading->rules->has_expire);
     codec_text_deinit(&text);
     return reading->place.value != NULL ? CODEC_OK : CODEC_NO_MEMORY;
 }

@@ -33,7 +33,7 @@ static enum codec_result read_binary_score(struct codec_reader *reader, double *
 
 static enum codec_result read_text_score(struct codec_reader *reader, double *score)
 {
-    if (reader->at == reader->end) {
+    if (!reader_has(reader, 1)) {
         return CODEC_BAD;
     }
     unsigned len = (unsigned char)*reader->at++;
@@ -41,7 +41,7 @@ static enum codec_result read_text_score(struct codec_reader *reader, double *sc
         *score = len == SCORE_INF ? INFINITY : -INFINITY;
         return len == SCORE_NAN ? CODEC_BAD : CODEC_OK;
     }
-    if ((size_t)(reader->end - reader->at) < len) {
+    if (!reader_has(reader, len)) {
         return CODEC_BAD;
     }
     bool is_good = num_parse_double(slice_of(reader->at, len), score);
@@ -82,6 +82,22 @@ static enum codec_result zset_add(struct reading *reading, struct slice member, 
     struct zset_put put = {.member = member, .score = score};
     enum zset_result result = zset_try_put(&reading->place, &put, &rules);
     return result == ZSET_ADDED ? CODEC_OK : result == ZSET_NO_MEMORY ? CODEC_NO_MEMORY : CODEC_BAD;
+}
+
+enum codec_result read_zset_element(struct reading *reading)
+{
+    struct codec_text member;
+    double score;
+    enum codec_result result = codec_read_text(reading->reader, &member);
+    if (result != CODEC_OK) {
+        return result;
+    }
+    result = read_score(reading, NULL, &score);
+    if (result == CODEC_OK) {
+        result = zset_add(reading, member.text, score);
+    }
+    codec_text_deinit(&member);
+    return result;
 }
 
 enum codec_result read_zset(struct reading *reading)
