@@ -234,6 +234,11 @@ static __attribute__((noinline)) void db_drop_hidden(struct db *db, uint64_t has
     }
 }
 
+void db_reserve(struct db *db, size_t count)
+{
+    table_reserve_all(&db->table, count);
+}
+
 struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
 {
     if (__builtin_expect(!db->keyspace->may_remove, 0)) {

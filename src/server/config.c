@@ -207,6 +207,11 @@ static bool is_preset(const struct directive *directive, int64_t number, struct 
     return parse_one(directive, standard, &preset, room) == NULL && preset == number;
 }
 
+static bool is_path(struct slice word)
+{
+    return memchr(word.data, '/', word.len) != NULL || memchr(word.data, '\\', word.len) != NULL;
+}
+
 const char *config_set(struct config *config, const struct directive *directive,
                        const struct slice *words, unsigned count)
 {
@@ -224,6 +229,11 @@ const char *config_set(struct config *config, const struct directive *directive,
     }
     if (directive->kind == DIRECTIVE_TEXT && memchr(words[0].data, '\0', words[0].len) != NULL) {
         return "argument contains a NUL byte";
+    }
+    if ((directive->flags & CONFIG_FILE_NAME) != 0 && is_path(words[0])) {
+        snprintf(config->error_room, CONFIG_ERROR_LEN, "%s can't be a path, just a filename",
+                 directive->name);
+        return config->error_room;
     }
     if ((directive->flags & CONFIG_FIXED) != 0 && !is_preset(directive, number, words[0])) {
         snprintf(config->error_room, CONFIG_ERROR_LEN, "not supported: %s", directive->inert);

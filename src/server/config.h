@@ -78,6 +78,8 @@ struct config {
 
     /* Persistence. */
     char *save; /* "3600 1 300 100", or "". */
+    char *db_filename;
+    bool rdb_checksum;
 
     int64_t oom_values[3]; /* oom-score-adj-values; the scores are left alone. */
 
@@ -97,8 +99,9 @@ enum config_flag {
     CONFIG_MANY = 1 << 2, /* Takes several words, and repeated lines add to each other (save). */
     CONFIG_OCTAL = 1 << 3,
     CONFIG_FIXED = 1 << 4, /* Only the default is accepted: the feature behind it does not exist. */
-    CONFIG_SECRET = 1 << 5,   /* Never printed in logs. */
-    CONFIG_SET_ONLY = 1 << 6, /* A line in files, not a parameter (include, rename-command). */
+    CONFIG_SECRET = 1 << 5,    /* Never printed in logs. */
+    CONFIG_FILE_NAME = 1 << 7, /* A name within `dir`, not a path. */
+    CONFIG_SET_ONLY = 1 << 6,  /* A line in files, not a parameter (include, rename-command). */
 };
 
 /* What must be told of a change; see server_apply. */

@@ -206,12 +206,12 @@ static void write_memory(struct server *server, struct buf *out)
 
 static void write_persistence(struct server *server, struct buf *out)
 {
-    static const char *const head[] = {
-        "loading",          "async_loading",        "current_cow_peak",
-        "current_cow_size", "current_cow_size_age", NULL};
+    static const char *const head[] = {"async_loading", "current_cow_peak", "current_cow_size",
+                                       "current_cow_size_age", NULL};
     static const char *const walk[] = {"current_save_keys_processed", "current_save_keys_total",
                                        NULL};
     static const char *const tail[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
+    line_u64(out, "loading", server_is_loading(server));
     lines_zero(out, head);
     line_text(out, "current_fork_perc", "0.00");
     lines_zero(out, walk);
@@ -223,8 +223,8 @@ static void write_persistence(struct server *server, struct buf *out)
     line_i64(out, "rdb_current_bgsave_time_sec", -1);
     line_u64(out, "rdb_saves", 0);
     line_u64(out, "rdb_last_cow_size", 0);
-    line_u64(out, "rdb_last_load_keys_expired", 0);
-    line_u64(out, "rdb_last_load_keys_loaded", 0);
+    line_u64(out, "rdb_last_load_keys_expired", server->loading.keys_expired);
+    line_u64(out, "rdb_last_load_keys_loaded", server->loading.keys_loaded);
     line_u64(out, "aof_enabled", 0);
     line_u64(out, "aof_rewrite_in_progress", 0);
     line_u64(out, "aof_rewrite_scheduled", 0);
@@ -236,6 +236,9 @@ static void write_persistence(struct server *server, struct buf *out)
     line_u64(out, "aof_last_cow_size", 0);
     line_u64(out, "module_fork_in_progress", 0);
     line_u64(out, "module_fork_last_cow_size", 0);
+    if (server_is_loading(server)) {
+        loading_info(server, out);
+    }
 }
 
 static void write_stats_traffic(struct server *server, struct buf *out)

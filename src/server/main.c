@@ -122,9 +122,7 @@ static void announce(const struct server *server, int argc)
         log_write(LOG_NOTICE, "No configuration given: using the defaults");
     }
     log_write(LOG_NOTICE, "Server initialized");
-    log_write(LOG_NOTICE, "Ready to accept connections on port %d", (int)server->config->port);
     process_write_pid(server->config);
-    process_notify(server->config, "STATUS=Ready to accept connections\nREADY=1\n");
 }
 
 /* Waits for replies that are under way, a bounded time. */
@@ -143,6 +141,17 @@ static void finish(struct server *server)
     }
     process_remove_pid(server->config);
     log_write(LOG_NOTICE, "Ouro is now ready to exit, bye bye...");
+}
+
+/* The end of a start that found a file it could not load. */
+static void abandon(struct server *server)
+{
+    process_notify(server->config, "STOPPING=1\n");
+    process_remove_pid(server->config);
+    if (server->config->unix_socket[0] != '\0') {
+        unlink(server->config->unix_socket);
+    }
+    server_free(server);
 }
 
 /* What shutdown-on-sigint or shutdown-on-sigterm says of the end. */
@@ -169,8 +178,13 @@ int main(int argc, char **argv)
     struct server *server = start(argc, argv);
     signals_install(server, &pending);
     announce(server, argc);
-    while (pending.count == 0 && !server->shutdown.is_requested) {
+    loading_begin(server);
+    while (pending.count == 0 && !server->shutdown.is_requested && !server->loading.has_failed) {
         server_turn(server, INT64_MAX);
+    }
+    if (server->loading.has_failed) {
+        abandon(server);
+        return 1;
     }
     if (pending.count > 0) {
         note_signal(server, &pending);

@@ -68,7 +68,8 @@ size_t server_overhead(const struct server *server)
 static enum gate_result memory_gate(void *context, struct call *call)
 {
     struct server *server = context;
-    if (keyspace_memory(server->keyspace) <= (size_t)server->config->memory_max) {
+    if (keyspace_memory(server->keyspace) <= (size_t)server->config->memory_max ||
+        server_is_loading(server)) {
         return GATE_PASS;
     }
     /* The configured effort once per turn; the turn's other writers make room for about themselves.
@@ -459,6 +460,7 @@ static void build_core(struct server *server)
     server->pubsub = pubsub_new(server->exec, draw_seed());
     server->net = net_new(server->ring, server->exec);
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
+    loading_init(server);
     register_commands(server);
 }
 
@@ -502,6 +504,7 @@ void server_free(struct server *server)
 {
     if (server->net != NULL) {
         net_free(server->net);
+        loading_stop(server);
         monitor_free(server->monitor);
         latency_free(server->latency);
         slowlog_free(server->slowlog);
@@ -514,6 +517,7 @@ void server_free(struct server *server)
     if (server->ring != NULL) {
         ring_close(server->ring);
     }
+    loading_deinit(server);
     mem_free(server->argv_text);
     config_free(server->config);
     config_source_deinit(server->source);
@@ -549,6 +553,7 @@ static void cron(struct server *server)
         server->memory_peak = used;
     }
     net_tick(server->net);
+    loading_tick(server);
     server->cron_count++;
 }
 
@@ -566,12 +571,12 @@ static bool run_background(struct server *server)
     }
     if (now_us >= server->next_cron_us) {
         cron(server);
-        if (server->config->memory_max > 0) {
+        if (server->config->memory_max > 0 && !server_is_loading(server)) {
             is_more |= keyspace_evict_step(server->keyspace, server->now.wall_ms,
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
     }
-    if (keyspace_defrag_due_us(server->keyspace) <= now_us) {
+    if (keyspace_defrag_due_us(server->keyspace) <= now_us && !server_is_loading(server)) {
         keyspace_defrag_step(server->keyspace, clock_mono_us(), TURN_DEFRAG_US);
     }
     return is_more;

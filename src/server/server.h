@@ -47,6 +47,19 @@ struct server_sample {
 
 enum server_rate { RATE_COMMANDS, RATE_BYTES_IN, RATE_BYTES_OUT, RATE_COUNT };
 
+struct load_file;
+struct blob;
+
+/* The snapshot that is loaded at start; see loading.c. */
+struct server_loading {
+    struct load_file *file;             /* NULL: nothing is being loaded. */
+    bool has_failed;                    /* The server ends. */
+    int64_t next_log_us;                /* Monotonic; of progress. */
+    uint64_t keys_loaded, keys_expired; /* By the last loading. */
+    struct blob **functions;            /* Code of libraries that files held. */
+    unsigned function_count;
+};
+
 struct server {
     struct config *config;
     struct config_source *source;
@@ -78,6 +91,7 @@ struct server {
     int64_t next_cron_us;    /* Monotonic. */
     struct server_sample rates[RATE_COUNT];
     struct shutdown_request shutdown;
+    struct server_loading loading;
     bool is_auth_set;    /* requirepass is not empty. */
     bool is_cron_paused; /* DEBUG PAUSE-CRON. */
     int listen_error;    /* Negative errno of the last failed listen. */
@@ -105,6 +119,28 @@ void server_reset_stats(struct server *server);
 
 /* Bytes that are not the data set: clients and what the server occupied at start. */
 size_t server_overhead(const struct server *server);
+
+/* ---- loading.c ---- */
+
+void loading_init(struct server *server);
+
+/* Begins to load the configured file, if there is one. At the end clients are let in, or
+ * server->loading.has_failed is set. */
+void loading_begin(struct server *server);
+
+/* Gives up; loading_deinit follows when the ring is closed. */
+void loading_stop(struct server *server);
+void loading_deinit(struct server *server);
+
+static inline bool server_is_loading(const struct server *server)
+{
+    return server->loading.file != NULL;
+}
+
+void loading_tick(struct server *server); /* Once per cron: progress in the log. */
+
+/* While something is loaded: INFO's fields on it. */
+void loading_info(const struct server *server, struct buf *out);
 
 /* ---- Families of commands that need the whole server (one file each) ---- */
 

@@ -1,0 +1,209 @@
+/* Loading the snapshot at start: what the server does and tells while keys come from a file.
+ *
+ *     main: listen -> loading_begin -> turns: load_file's job, -LOADING to clients -> loading_end
+ *
+ * Clients are let in from the beginning, because one that is told to wait knows more than one that
+ * cannot connect; GATE_LOADING refuses what the commands' rows do not allow. Nothing expires and
+ * nothing is evicted meanwhile.
+ *
+ * A file that cannot be read ends the server with status 1, its bytes untouched: going on without
+ * the keys, or with some of them, would end with a snapshot that overwrites the rest. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/blob.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "persist/load_file.h"
+#include "server/process.h"
+#include "server/server.h"
+
+enum { PROGRESS_US = 5 * 1000 * 1000 };
+
+static enum gate_result loading_gate(void *context, struct call *call)
+{
+    (void)context;
+    reply_error(call->out, "LOADING Redis is loading the dataset in memory");
+    return GATE_REFUSED;
+}
+
+void loading_init(struct server *server)
+{
+    exec_set_gate(server->exec, GATE_LOADING, loading_gate, server);
+}
+
+void loading_stop(struct server *server)
+{
+    if (server->loading.file != NULL) {
+        load_file_stop(server->loading.file);
+    }
+}
+
+void loading_deinit(struct server *server)
+{
+    if (server->loading.file != NULL) {
+        load_file_free(server->loading.file);
+    }
+    for (unsigned i = 0; i < server->loading.function_count; i++) {
+        blob_drop(server->loading.functions[i]);
+    }
+    mem_free(server->loading.functions);
+}
+
+/* ---- What is told ---- */
+
+/* Libraries cannot be run here, but are not lost: they go into the next snapshot. */
+static void keep_function(void *context, struct slice code)
+{
+    struct server_loading *loading = &((struct server *)context)->loading;
+    struct blob *blob = blob_try_new(code.len);
+    if (blob == NULL) {
+        log_write(LOG_WARNING, "A library of functions is dropped: no memory");
+        return;
+    }
+    memcpy(blob->bytes, code.data, code.len);
+    blob->len = code.len;
+    size_t size = (loading->function_count + 1) * sizeof(struct blob *);
+    loading->functions = mem_realloc(loading->functions, size);
+    loading->functions[loading->function_count++] = blob;
+}
+
+static void log_facts(const struct load_figures *figures, int64_t now_s)
+{
+    const struct load_facts *facts = &figures->facts;
+    if (facts->producer[0] != '\0') {
+        log_write(LOG_NOTICE, "Loading RDB produced by version %s", facts->producer);
+    }
+    if (facts->made_s >= 0) {
+        int64_t age_s = now_s - facts->made_s;
+        log_write(LOG_NOTICE, "RDB age %lld seconds", (long long)(age_s < 0 ? 0 : age_s));
+    }
+    if (facts->used_memory >= 0) {
+        log_write(LOG_NOTICE, "RDB memory usage when created %.2f Mb",
+                  (double)facts->used_memory / (1024 * 1024));
+    }
+}
+
+/* The end, as log and INFO tell it. */
+static void note_end(struct server *server, const struct load_figures *figures)
+{
+    server->loading.keys_loaded = figures->keys_loaded;
+    server->loading.keys_expired = figures->keys_expired;
+    log_facts(figures, server->now.wall_ms / 1000);
+    if (figures->bytes < figures->total_bytes) {
+        log_write(LOG_WARNING, "%llu bytes behind the end of the RDB file are ignored",
+                  (unsigned long long)(figures->total_bytes - figures->bytes));
+    }
+    if (figures->functions > 0) {
+        log_write(LOG_WARNING,
+                  "The RDB file holds %llu libraries of functions, which cannot be called here",
+                  (unsigned long long)figures->functions);
+    }
+    log_write(LOG_NOTICE, "Done loading RDB, keys loaded: %llu, keys expired: %llu.",
+              (unsigned long long)figures->keys_loaded, (unsigned long long)figures->keys_expired);
+    log_write(LOG_NOTICE, "DB loaded from disk: %.3f seconds",
+              (double)(clock_mono_us() - figures->started_us) / 1e6);
+}
+
+static double percent_of(const struct load_figures *figures)
+{
+    return figures->total_bytes == 0 ? 0
+                                     : (double)figures->bytes * 100 / (double)figures->total_bytes;
+}
+
+void loading_tick(struct server *server)
+{
+    struct server_loading *loading = &server->loading;
+    if (loading->file == NULL || server->now.mono_us < loading->next_log_us) {
+        return;
+    }
+    struct load_figures figures = load_file_figures(loading->file);
+    loading->next_log_us = server->now.mono_us + PROGRESS_US;
+    log_write(LOG_NOTICE, "Loading RDB: %.1f%%, %llu keys", percent_of(&figures),
+              (unsigned long long)figures.keys_loaded);
+}
+
+void loading_info(const struct server *server, struct buf *out)
+{
+    struct load_figures figures = load_file_figures(server->loading.file);
+    int64_t passed_s = (server->now.mono_us - figures.started_us) / 1000000;
+    int64_t eta_s = 1; /* Nothing is known yet. */
+    if (figures.bytes > 0) {
+        eta_s = (int64_t)((double)passed_s / (double)figures.bytes *
+                          (double)(figures.total_bytes - figures.bytes));
+    }
+    buf_printf(out, "loading_start_time:%lld\r\n",
+               (long long)(server->now.wall_ms / 1000 - passed_s));
+    buf_printf(out, "loading_total_bytes:%llu\r\n", (unsigned long long)figures.total_bytes);
+    buf_printf(out, "loading_rdb_used_mem:%lld\r\n",
+               (long long)(figures.facts.used_memory < 0 ? 0 : figures.facts.used_memory));
+    buf_printf(out, "loading_loaded_bytes:%llu\r\n", (unsigned long long)figures.bytes);
+    buf_printf(out, "loading_loaded_perc:%.2f\r\n", percent_of(&figures));
+    buf_printf(out, "loading_eta_seconds:%lld\r\n", (long long)eta_s);
+}
+
+/* ---- At start ---- */
+
+static void loading_open(struct server *server)
+{
+    exec_activate_gate(server->exec, GATE_LOADING, false);
+    keyspace_set_expiry(server->keyspace, true, true);
+    log_write(LOG_NOTICE, "Ready to accept connections on port %d", (int)server->config->port);
+    process_notify(server->config, "STATUS=Ready to accept connections\nREADY=1\n");
+}
+
+static void loading_fail(struct server *server, const char *why)
+{
+    log_write(LOG_WARNING, "Fatal error loading the DB, %s/%s: %s. Exiting.", server->config->dir,
+              server->config->db_filename, why);
+    server->loading.has_failed = true;
+}
+
+static void loading_on_done(void *context, const char *error)
+{
+    struct server *server = context;
+    if (error != NULL) {
+        loading_fail(server, error);
+        return;
+    }
+    struct load_figures figures = load_file_figures(server->loading.file);
+    load_file_free(server->loading.file);
+    server->loading.file = NULL;
+    note_end(server, &figures);
+    loading_open(server);
+}
+
+static struct load_file_options options_of(struct server *server)
+{
+    return (struct load_file_options){
+        .path = server->config->db_filename,
+        .load = {.keyspace = server->keyspace,
+                 .limits = &server->limits,
+                 .work = &server->work,
+                 .now_ms = server->now.wall_ms,
+                 .checks_sum = server->config->rdb_checksum,
+                 .on_function = keep_function,
+                 .context = server},
+        .ring = server->ring,
+        .done = loading_on_done,
+        .context = server,
+    };
+}
+
+void loading_begin(struct server *server)
+{
+    struct load_file_options options = options_of(server);
+    int error;
+    exec_activate_gate(server->exec, GATE_LOADING, true);
+    keyspace_set_expiry(server->keyspace, true, false);
+    server->loading.next_log_us = server->now.mono_us + PROGRESS_US;
+    server->loading.file = load_file_begin(&options, &error);
+    if (server->loading.file == NULL && error == 0) {
+        loading_open(server); /* There is no file: an empty start. */
+    } else if (server->loading.file == NULL) {
+        loading_fail(server, strerror(-error));
+    } else {
+        process_notify(server->config, "STATUS=Loading the RDB file\n");
+    }
+}
