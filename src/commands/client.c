@@ -328,6 +328,7 @@ static void client_reply_run(struct call *call)
         reply_ok(call->out);
     } else if (call_is(call, 2, "off")) {
         session->flags |= SESSION_REPLY_OFF;
+        call->out->is_muted = true; /* At once, for it may be one of several in EXEC. */
     } else if (call_is(call, 2, "skip")) {
         session->flags |= SESSION_REPLY_SKIP_NEXT;
     } else {

@@ -36,6 +36,9 @@ void commands_register_keys_copy(struct exec *exec);
 void commands_register_keys_expire(struct exec *exec);
 void commands_register_keys_walk(struct exec *exec);
 
+/* MULTI, EXEC, DISCARD, WATCH, UNWATCH. */
+void commands_register_transactions(struct exec *exec);
+
 /* FLUSHDB, FLUSHALL, SWAPDB. */
 void commands_register_databases(struct exec *exec);
 

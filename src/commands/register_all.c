@@ -16,6 +16,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_keys_copy(exec);
     commands_register_keys_expire(exec);
     commands_register_keys_walk(exec);
+    commands_register_transactions(exec);
     commands_register_databases(exec);
     commands_register_object(exec);
     commands_register_lists(exec, limits);

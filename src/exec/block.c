@@ -491,9 +491,7 @@ void block_serve(struct exec *exec)
 void block_tick(struct exec *exec)
 {
     struct blocking *blocks = &exec->blocking;
-    if (!list_is_empty(&blocks->ready)) {
-        block_serve(exec);
-    }
+    exec_settle(exec);
     for (unsigned i = 0; i < TIMEOUTS_PER_TICK && blocks->heap_count != 0; i++) {
         if (blocks->heap[0]->deadline_us > exec->now->mono_us) {
             break;
@@ -505,7 +503,7 @@ void block_tick(struct exec *exec)
 int64_t block_due_us(const struct exec *exec)
 {
     const struct blocking *blocks = &exec->blocking;
-    if (!list_is_empty(&blocks->ready)) {
+    if (exec->aftermath != 0) {
         return 0;
     }
     return blocks->heap_count != 0 ? blocks->heap[0]->deadline_us : INT64_MAX;
@@ -570,8 +568,10 @@ bool call_timeout_s(struct call *call, uint32_t index, int64_t *timeout_ms)
         reply_error(call->out, "ERR timeout is not a float or out of range");
         return false;
     }
-    /* What is too large for 64 bits is called negative: Redis's conversion makes it so. */
-    long double ms = ceill(seconds * 1000.0L);
+    /* Without the first correction 0.007 would be 8 ms; with it, the least time might be none. What
+     * is too large for 64 bits is called negative: Redis's conversion makes it so. */
+    long double ms = ceill(seconds * 1000.0L - 1e-9L);
+    ms = seconds > 0 && ms < 1 ? 1 : ms;
     bool fits = ms >= 0 && ms < 0x1p63L;
     *timeout_ms = fits ? (int64_t)ms : -1;
     return check_timeout(call, *timeout_ms);

@@ -89,6 +89,9 @@ void call_remove(struct call *call, uint32_t index, struct place place)
 
 struct blob *call_take_blob(struct call *call, uint32_t index)
 {
+    if (call->blobs != NULL && call->blobs[index] != NULL) {
+        return blob_share(call->blobs[index]);
+    }
     if (call->parser == NULL || call->args.at[index].len < BLOB_LEN_MIN) {
         return NULL;
     }

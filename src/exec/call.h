@@ -40,6 +40,7 @@ struct call {
     bool is_effect_set;    /* call_effect or call_no_effect replaced the verbatim effect. */
     bool is_inner;         /* Run by exec_run_inner: has to answer at once. */
     struct resp_parser *parser; /* Owner of blobs behind arguments; NULL when there are none. */
+    struct blob *const *blobs;  /* The same of a queued command: one for each argument, or NULL. */
 };
 
 /* ---- Keys ---- */

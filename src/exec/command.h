@@ -35,7 +35,8 @@ enum command_flag {
     CMD_NO_MANDATORY_KEYS = 1 << 19,
     CMD_TOUCHES_ARBITRARY_KEYS = 1 << 20,
     /* A write whose changes are not asserted by debug builds (it may legally change nothing). */
-    CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
+    CMD_NOT_QUEUED = 1 << 21, /* Runs at once inside MULTI (EXEC, QUIT). COMMAND does not tell. */
+    CMD_SYSTEM = 1 << 22,     /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 
 /* ACL categories; those that flags imply (write, read, admin, dangerous, fast, slow, ...) are added

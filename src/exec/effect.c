@@ -36,8 +36,52 @@ enum event_class event_class_of(const char *event)
     return EVENT_GENERIC;
 }
 
+static void unit_begin(struct exec *exec)
+{
+    exec->aftermath |= AFTERMATH_UNIT;
+    exec->unit_count = 0;
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        if (exec->sinks[i].on_begin != NULL) {
+            exec->sinks[i].on_begin(exec->sinks[i].context);
+        }
+    }
+}
+
+void exec_unit_end(struct exec *exec)
+{
+    if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
+        return;
+    }
+    exec->aftermath &= ~(uint32_t)AFTERMATH_UNIT;
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        if (exec->sinks[i].on_end != NULL) {
+            exec->sinks[i].on_end(exec->sinks[i].context, exec->unit_count);
+        }
+    }
+}
+
+/* Outside of commands each removal is a unit. */
+static void unit_end_of_removal(struct exec *exec)
+{
+    if (exec->current == NULL) {
+        exec_unit_end(exec);
+    }
+}
+
+void exec_settle(struct exec *exec)
+{
+    exec_unit_end(exec);
+    if ((exec->aftermath & AFTERMATH_READY) != 0) {
+        block_serve(exec);
+    }
+}
+
 void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count)
 {
+    if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
+        unit_begin(exec);
+    }
+    exec->unit_count++;
     struct effect effect = {.db = db, .args = args, .count = count};
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
@@ -76,6 +120,7 @@ void exec_report_removal(struct exec *exec, struct db *db, struct slice key, con
     if (exec->command_sink_count != 0) {
         struct slice args[] = {slice_from_text("DEL"), key};
         exec_emit_command(exec, db, args, 2);
+        unit_end_of_removal(exec);
     }
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, NULL);
@@ -115,6 +160,7 @@ void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct
     if (exec->command_sink_count != 0) {
         struct slice args[] = {slice_from_text("HDEL"), key, field};
         exec_emit_command(exec, db, args, 3);
+        unit_end_of_removal(exec);
     }
 }
 

@@ -6,7 +6,22 @@
  *
  * A command that changed something and set no effect is passed on verbatim, after its handler.
  * Expired and evicted keys come as DEL (expired, evicted events) through the keyspace's removal
- * hook. */
+ * hook.
+ *
+ * Units. What one command of a client changes belongs together, and so does what one EXEC or one
+ * script changes: whoever repeats it must not be seen between the first and the last. So the
+ * commands that a sink is told are bracketed:
+ *
+ *     on_begin  on_command  on_command ...  on_end(count)
+ *
+ * There is no unit without a command in it, and units do not nest. A sink that writes a log wraps
+ * a unit in MULTI and EXEC when its count is at least 2. Units:
+ *
+ *     a command of a client, what expires while it looks at keys included
+ *     EXEC, a script: all their commands together
+ *     each blocked command that is served; it comes after the unit that served it
+ *     each key or field that expires or is evicted outside of commands
+ *     what a sliced command changes in one step, until exec_settle or the end of the turn */
 #pragma once
 
 #include <stdint.h>
@@ -47,6 +62,9 @@ typedef void (*effect_change_fn)(void *context, struct db *db, struct slice key,
                                  const struct call *call);
 
 struct effect_sink {
+    /* Around the commands of a unit; `count` is how many there were. NULL: not interested. */
+    void (*on_begin)(void *context);
+    void (*on_end)(void *context, uint64_t count);
     /* A canonical command that changed `db`. NULL: not interested. */
     void (*on_command)(void *context, const struct effect *effect);
     /* Something happened to a key. NULL: not interested. */

@@ -94,6 +94,7 @@ struct exec *exec_new(const struct exec_options *options)
     blocks_init(exec);
     exec_set_gate(exec, GATE_AUTH, auth_gate, NULL);
     exec_set_gate(exec, GATE_PAUSE, exec_pause_gate, exec);
+    exec_set_gate(exec, GATE_MULTI, multi_gate, NULL);
     tick_start(exec);
     return exec;
 }
@@ -225,11 +226,6 @@ void exec_add_close_hook(struct exec *exec, exec_session_fn fn, void *context)
 void exec_add_reset_hook(struct exec *exec, exec_session_fn fn, void *context)
 {
     hooks_add(&exec->reset_hooks, fn, context);
-}
-
-void exec_set_refusal_hook(struct exec *exec, exec_session_fn fn, void *context)
-{
-    exec->refusal_hook = (struct exec_hook){.fn = fn, .context = context};
 }
 
 /* One comparison per command serves both hooks: the smaller of their thresholds. */

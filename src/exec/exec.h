@@ -27,18 +27,20 @@
 
 /* Asked in the order of their bits, which is the order in which Redis checks. */
 enum gate_bit {
-    GATE_AUTH = 1 << 0,      /* Everything but CMD_NO_AUTH; set per session. Exec's own. */
-    GATE_ACCESS = 1 << 1,    /* ACL of a user that is not all-powerful; per session. */
-    GATE_CLUSTER = 1 << 2,   /* Everything. */
-    GATE_MEMORY = 1 << 3,    /* Every command while maxmemory is set; refuses CMD_DENY_OOM. */
-    GATE_READ_ONLY = 1 << 4, /* CMD_WRITE: read-only replica, or writes stopped by a failed save. */
-    GATE_PUBSUB = 1 << 5,    /* RESP2 subscribed mode; per session. */
-    GATE_STALE = 1 << 6,     /* Everything but CMD_STALE. */
-    GATE_LOADING = 1 << 7,   /* Everything but CMD_LOADING. */
-    GATE_BUSY = 1 << 8,      /* Everything but CMD_ALLOW_BUSY. */
-    GATE_MONITOR = 1 << 9,   /* Whatever uses keys, of a session that watches (MONITOR). */
-    GATE_PAUSE = 1 << 10,    /* CLIENT PAUSE. Exec's own. */
-    GATE_MULTI = 1 << 11,    /* Queueing; per session. */
+    GATE_AUTH = 1 << 0,    /* Everything but CMD_NO_AUTH; set per session. Exec's own. */
+    GATE_ACCESS = 1 << 1,  /* ACL of a user that is not all-powerful; per session. */
+    GATE_CLUSTER = 1 << 2, /* Everything. */
+    GATE_MEMORY = 1 << 3,  /* Every command while maxmemory is set; refuses CMD_DENY_OOM. */
+    /* CMD_WRITE, and EXEC, of which multi_call_flags tells whether it writes: read-only replica, or
+     * writes stopped by a failed save. */
+    GATE_READ_ONLY = 1 << 4,
+    GATE_PUBSUB = 1 << 5,  /* RESP2 subscribed mode; per session. */
+    GATE_STALE = 1 << 6,   /* Everything but CMD_STALE. */
+    GATE_LOADING = 1 << 7, /* Everything but CMD_LOADING. */
+    GATE_BUSY = 1 << 8,    /* Everything but CMD_ALLOW_BUSY. */
+    GATE_MONITOR = 1 << 9, /* Whatever uses keys, of a session that watches (MONITOR). */
+    GATE_PAUSE = 1 << 10,  /* CLIENT PAUSE. Exec's own. */
+    GATE_MULTI = 1 << 11,  /* Queueing; per session. Exec's own. */
     GATE_COUNT = 12,
 };
 
@@ -203,10 +205,6 @@ typedef void (*exec_session_fn)(void *context, struct session *session);
 void exec_add_close_hook(struct exec *exec, exec_session_fn fn, void *context);
 void exec_add_reset_hook(struct exec *exec, exec_session_fn fn, void *context);
 
-/* Called for each command of a session with SESSION_MULTI that was refused before its handler
- * (unknown, arity, a gate): the transaction can no longer be executed. */
-void exec_set_refusal_hook(struct exec *exec, exec_session_fn fn, void *context);
-
 /* After each command that took at least `threshold_us` (0: each, negative: none). */
 typedef void (*exec_slow_fn)(void *context, struct call *call, int64_t duration_us);
 void exec_set_slow_hook(struct exec *exec, exec_slow_fn fn, void *context, int64_t threshold_us);
@@ -249,6 +247,10 @@ void exec_report_insert(struct exec *exec, struct db *db, struct slice key);
 
 /* All keys of a database were removed, or of all databases (`db` NULL). */
 void exec_report_flush(struct exec *exec, struct db *db);
+
+/* Ends the unit of effects under way, and serves who waits for what changed. Commands need not call
+ * it: exec_run does. For those who change keys outside of it. */
+void exec_settle(struct exec *exec);
 
 /* A field of a hash expired: its effect is HDEL. Then, once for the hash, the event ("hexpired", or
  * "del" when the key went with it). */

@@ -31,7 +31,10 @@ struct exec_hooks {
 };
 
 /* What is to be done when a unit has ended. */
-enum { AFTERMATH_READY = 1 << 0 }; /* Keys may serve blocked sessions. */
+enum {
+    AFTERMATH_READY = 1 << 0, /* Keys may serve blocked sessions. */
+    AFTERMATH_UNIT = 1 << 1,  /* Sinks were told that a unit of effects began. */
+};
 
 /* Who waits for what; see block.c. */
 struct blocking {
@@ -74,9 +77,9 @@ struct exec {
 
     struct effect_sink sinks[EXEC_SINKS_MAX];
     unsigned sink_count;
+    uint64_t unit_count; /* Commands told in the unit under way. */
 
     struct exec_hooks close_hooks, reset_hooks;
-    struct exec_hook refusal_hook;
     exec_slow_fn slow;
     void *slow_context;
     int64_t slow_us;
@@ -102,6 +105,7 @@ struct exec {
     int64_t pause_until_ms;
 
     struct blocking blocking;
+    uint64_t watching_sessions, watched_keys; /* WATCH */
 
     struct list sessions;
     uint64_t session_count;
@@ -135,6 +139,18 @@ struct exec_again {
 };
 /* Runs the command of a blocked session once more. */
 void exec_run_again(struct exec *exec, struct session *session, const struct exec_again *again);
+
+struct multi_command;
+/* Runs a command that was queued: no gates but that of access rights. */
+void exec_run_queued(struct exec *exec, struct session *session,
+                     const struct multi_command *queued);
+
+/* multi.c */
+enum gate_result multi_gate(void *context, struct call *call);
+void multi_spoil(struct session *session);
+
+/* effect.c: tells sinks that a unit of effects, if one has begun, is over. */
+void exec_unit_end(struct exec *exec);
 
 /* session.c: moves CLIENT REPLY's state on after a command. */
 void session_reply_moved(struct session *session);

@@ -5,9 +5,11 @@
  *
  * The command that was held back is not lost: its bytes stay with the connection and are executed
  * when the session goes on. Replicas, the primary's link and sessions without a connection pass.
- * EXEC waits as a write does, for its queue may hold one. The keyspace is frozen meanwhile: what a
- * pause is for, a data set that stands still, would not be had if keys went by themselves. */
+ * EXEC waits as its queue would, and a write waits before it is queued. The keyspace is frozen
+ * meanwhile: what a pause is for, a data set that stands still, would not be had if keys went by
+ * themselves. */
 #include "exec/exec_internal.h"
+#include "exec/multi.h"
 
 static bool is_held_back(const struct exec *exec, const struct call *call)
 {
@@ -15,8 +17,8 @@ static bool is_held_back(const struct exec *exec, const struct call *call)
     if ((call->session->flags & exempt) != 0) {
         return false;
     }
-    return exec->pause_mode == PAUSE_ALL || call->entry == exec->exec_entry ||
-           (call->entry->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    return exec->pause_mode == PAUSE_ALL ||
+           (multi_call_flags(call) & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
 enum gate_result exec_pause_gate(void *context, struct call *call)

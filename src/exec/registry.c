@@ -276,7 +276,8 @@ static uint32_t categories_of(const struct command *row)
 
 static uint32_t gates_of(uint32_t flags)
 {
-    uint32_t gates = GATE_MEMORY | GATE_PUBSUB | GATE_MULTI | GATE_CLUSTER | GATE_PAUSE;
+    uint32_t gates = GATE_MEMORY | GATE_PUBSUB | GATE_CLUSTER | GATE_PAUSE;
+    gates |= (flags & CMD_NOT_QUEUED) == 0 ? GATE_MULTI : 0;
     gates |= (flags & CMD_NO_AUTH) == 0 ? GATE_AUTH | GATE_ACCESS : 0;
     gates |= (flags & CMD_LOADING) == 0 ? GATE_LOADING : 0;
     gates |= (flags & CMD_STALE) == 0 ? GATE_STALE : 0;

@@ -8,7 +8,8 @@
  * of tests and counters on three cache lines: the entry's two and exec's first.
  *
  * Refusals come before the handler and in Redis's order: unknown command, arity, then the gates by
- * bit. A refusal inside MULTI tells the refusal hook; one of EXEC itself reads EXECABORT.
+ * bit. A refusal inside MULTI spoils the transaction; one of EXEC itself reads EXECABORT and ends
+ * it.
  *
  * CLIENT REPLY is a state machine on the session's flags, moved on after each command:
  *
@@ -20,6 +21,7 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
+#include "exec/multi.h"
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
@@ -128,8 +130,10 @@ static void note_refusal(struct exec *exec, struct call *call, uint64_t errors_b
         call->entry->stats.rejected++;
     }
     exec_note_errors(exec, call->out, call->out->error_count - errors_before);
-    if ((call->session->flags & SESSION_MULTI) != 0 && exec->refusal_hook.fn != NULL) {
-        exec->refusal_hook.fn(exec->refusal_hook.context, call->session);
+    if (call->entry != NULL && call->entry == exec->exec_entry) {
+        multi_end(call->session);
+    } else {
+        multi_spoil(call->session);
     }
 }
 
@@ -293,7 +297,7 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
         after_command(session, call.entry);
     }
     if (!LIKELY(exec->aftermath == 0)) {
-        block_serve(exec);
+        exec_settle(exec);
     }
     return EXEC_DONE;
 }
@@ -323,14 +327,24 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     if (ns >= exec->watch_ns) {
         note_slow(exec, &call, ns);
     }
+    exec_unit_end(exec);
     if (exec->current == NULL && (session->flags & SESSION_PUSHED) != 0) {
         session_push_flush(session);
     }
 }
 
-/* Whoever sent the outermost command is told by it, not by those within. */
-static void run_inner(struct exec *exec, struct call *call)
+/* What EXEC and scripts do: a call within another. Whoever sent the outermost command is told by
+ * it, not by those within. */
+static void run_within(struct exec *exec, struct call *call, uint32_t gates)
 {
+    uint64_t errors_before = call->out->error_count;
+    enum gate_result passed = ask_gates(exec, call, call->entry->gate_bits & gates);
+    if (passed == GATE_REFUSED) {
+        note_refusal(exec, call, errors_before);
+    }
+    if (passed != GATE_PASS) {
+        return;
+    }
     const struct call *outermost = exec->outermost;
     if (outermost == NULL) {
         exec->outermost = exec->current;
@@ -340,6 +354,19 @@ static void run_inner(struct exec *exec, struct call *call)
     if (exec->current == NULL && (call->session->flags & SESSION_PUSHED) != 0) {
         session_push_flush(call->session);
     }
+}
+
+void exec_run_queued(struct exec *exec, struct session *session, const struct multi_command *queued)
+{
+    struct exec_plan plan = {.entry = queued->entry,
+                             .args = queued->args.at,
+                             .count = queued->args.count,
+                             .first_key = queued->first_key,
+                             .first_hash = queued->first_hash};
+    struct call call = call_make(exec, session, &plan);
+    call.is_inner = true;
+    call.blobs = queued->blobs;
+    run_within(exec, &call, session->gate_bits & GATE_ACCESS);
 }
 
 void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
@@ -352,12 +379,10 @@ void exec_run_inner(struct exec *exec, struct session *session, struct slice *ar
     uint64_t errors_before = session->out->error_count;
     if (is_refused_by_form(&call)) {
         note_refusal(exec, &call, errors_before);
-        return;
+    } else {
+        run_within(exec, &call, gates);
     }
-    enum gate_result passed = ask_gates(exec, &call, call.entry->gate_bits & gates);
-    if (passed == GATE_PASS) {
-        run_inner(exec, &call);
-    } else if (passed == GATE_REFUSED) {
-        note_refusal(exec, &call, errors_before);
+    if (exec->current == NULL) {
+        exec_unit_end(exec);
     }
 }

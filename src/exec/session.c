@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "exec/exec_internal.h"
+#include "exec/multi.h"
 
 static void hooks_run(const struct exec_hooks *hooks, struct session *session)
 {
@@ -69,6 +70,7 @@ static void cancel(struct session *session)
 void session_deinit(struct session *session)
 {
     cancel(session);
+    multi_end(session);
     hooks_run(&session->exec->close_hooks, session);
     if (list_is_linked(&session->link)) {
         list_remove(&session->link);
@@ -177,6 +179,7 @@ void session_reset(struct session *session)
     const uint32_t kept = SESSION_CLOSE_AFTER_REPLY | SESSION_CLOSE_NOW | SESSION_UNIX_SOCKET |
                           SESSION_LOCAL | SESSION_INTERNAL | SESSION_PRIMARY | SESSION_REPLICA |
                           SESSION_PROTECTED | SESSION_SUSPENDED | SESSION_PUSHED;
+    multi_end(session);
     hooks_run(&session->exec->reset_hooks, session);
     session->flags &= kept;
     session->gate_bits &= ~(uint32_t)(GATE_AUTH | GATE_ACCESS | GATE_PUBSUB | GATE_MULTI);
@@ -258,6 +261,7 @@ void session_describe(struct session *session, int64_t now_ms, struct buf *out)
     if (session->ops != NULL) {
         session->ops->view(session, &view);
     }
+    view.multi_memory = multi_memory(session);
     char flags[20];
     flag_letters(session, flags);
     buf_printf(out, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s db=%u",

@@ -51,7 +51,8 @@ enum session_flag {
 struct session_view {
     char address[128], local_address[128]; /* "ip:port" */
     int fd;
-    size_t query_len, query_free, argv_memory, multi_memory;
+    size_t query_len, query_free, argv_memory;
+    size_t multi_memory;                    /* Filled in by exec. */
     size_t reply_buffer, reply_buffer_peak; /* rbs, rbp */
     size_t reply_buffer_len;                /* obl */
     size_t reply_list_len, reply_list_memory, total_memory;

@@ -249,6 +249,8 @@ void keyspace_set_access(struct keyspace *keyspace, struct value *value, int64_t
  * and with flushes and swaps that affect it. */
 struct watch;
 struct watch *db_watch(struct db *db, struct slice key);
+struct watch *db_try_watch(struct db *db, struct slice key); /* NULL: no memory. */
+struct slice db_watch_key(const struct watch *watch);
 void db_unwatch(struct db *db, struct watch *watch);
 uint64_t db_watch_version(const struct watch *watch);
 

@@ -25,20 +25,20 @@ struct watch {
     char key[];
 };
 
-static struct slice watch_key(const struct watch *watch)
+struct slice db_watch_key(const struct watch *watch)
 {
     return slice_of(watch->key, watch->key_len);
 }
 
 static bool watch_key_is(const void *entry, const void *key)
 {
-    return slice_equal(watch_key(entry), *(const struct slice *)key);
+    return slice_equal(db_watch_key(entry), *(const struct slice *)key);
 }
 
 static uint64_t watch_hash_of(const void *entry, const void *context)
 {
     const uint64_t *seed = context;
-    return hash_bytes(*seed, watch_key(entry));
+    return hash_bytes(*seed, db_watch_key(entry));
 }
 
 void watch_init(struct keyspace *keyspace)
@@ -52,7 +52,7 @@ static void watch_free(struct watch *watch)
     mem_free_sized(watch, sizeof(*watch) + watch->key_len);
 }
 
-struct watch *db_watch(struct db *db, struct slice key)
+struct watch *db_try_watch(struct db *db, struct slice key)
 {
     uint64_t hash = db_hash(db, key);
     struct watch *watch = table_find(&db->watches, hash, &key, watch_key_is);
@@ -60,7 +60,10 @@ struct watch *db_watch(struct db *db, struct slice key)
         watch->references++;
         return watch;
     }
-    watch = mem_alloc(sizeof(*watch) + key.len);
+    watch = mem_try_alloc(sizeof(*watch) + key.len);
+    if (watch == NULL) {
+        return NULL;
+    }
     watch->references = 1;
     watch->version = 0;
     watch->key_len = key.len;
@@ -71,6 +74,13 @@ struct watch *db_watch(struct db *db, struct slice key)
     return watch;
 }
 
+struct watch *db_watch(struct db *db, struct slice key)
+{
+    struct watch *watch = db_try_watch(db, key);
+    ASSERT(watch != NULL);
+    return watch;
+}
+
 void db_unwatch(struct db *db, struct watch *watch)
 {
     ASSERT(watch->references > 0);
@@ -78,7 +88,7 @@ void db_unwatch(struct db *db, struct watch *watch)
     if (watch->references > 0) {
         return;
     }
-    struct slice key = watch_key(watch);
+    struct slice key = db_watch_key(watch);
     struct watch *removed = table_remove(&db->watches, db_hash(db, key), &key, watch_key_is);
     ASSERT(removed == watch);
     watch_free(watch);
@@ -126,7 +136,7 @@ void watch_bump_all(struct db *db, struct db *other)
     table_iterate(&db->watches, &iterator);
     for (struct watch *watch = table_next(&iterator); watch != NULL;
          watch = table_next(&iterator)) {
-        struct slice key = watch_key(watch);
+        struct slice key = db_watch_key(watch);
         if (watch_is_key_in(db, key) || (other != NULL && watch_is_key_in(other, key))) {
             watch->version++;
         }

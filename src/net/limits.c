@@ -1,6 +1,7 @@
 /* What clients may occupy, and for how long.
  *
- *     query buffer    > client-query-buffer-limit     closed, logged with its first bytes
+ *     query buffer    > client-query-buffer-limit     closed, logged with its first bytes; what
+ *                                                     MULTI has queued counts too
  *     unsent replies  > hard limit of its class       closed, logged
  *                     > soft limit for soft_seconds   closed, logged
  *                     >= OUTPUT_PAUSE, no hard limit  executes nothing until half is sent
@@ -102,8 +103,9 @@ void conn_account(struct conn *conn)
     if (conn->reply.memory > net->peak_output[0]) {
         net->peak_output[0] = conn->reply.memory;
     }
-    if (query > net->config.query_buffer_max && query_len(conn) > net->config.query_buffer_max &&
-        (conn->flags & CONN_DOOMED) == 0) {
+    size_t held = conn->session.held_memory; /* Queued commands: received and not executed too. */
+    if (query + held > net->config.query_buffer_max &&
+        query_len(conn) + held > net->config.query_buffer_max && (conn->flags & CONN_DOOMED) == 0) {
         close_query(conn);
     }
 }

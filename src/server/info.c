@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "exec/block.h"
+#include "exec/multi.h"
 #include "pubsub/pubsub.h"
 #include "server/config_internal.h"
 #include "server/server.h"
@@ -112,6 +113,9 @@ static void write_clients(struct server *server, struct buf *out)
     line_u64(out, "blocked_clients", blocked.session_count);
     line_u64(out, "tracking_clients", 0);
     line_u64(out, "clients_in_timeout_table", blocked.timeout_count);
+    struct multi_stats watching = multi_stats(server->exec);
+    line_u64(out, "watching_clients", watching.watching_sessions);
+    line_u64(out, "total_watched_keys", watching.watched_keys);
     line_u64(out, "total_blocking_keys", blocked.key_count);
     line_u64(out, "total_blocking_keys_on_nokey", blocked.removal_count);
 }

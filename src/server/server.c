@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "exec/block.h"
+#include "exec/multi.h"
 #include "observe/observe.h"
 #include "pubsub/pubsub.h"
 #include "server/config_internal.h"
@@ -72,6 +73,7 @@ static enum gate_result memory_gate(void *context, struct call *call)
         server_is_loading(server)) {
         return GATE_PASS;
     }
+    bool needs_memory = (multi_call_flags(call) & CMD_DENY_OOM) != 0 || multi_queues(call);
     /* The configured effort once per turn; the turn's other writers make room for about themselves.
      */
     bool is_first = server->evict_turn != server->turn_count;
@@ -79,13 +81,10 @@ static enum gate_result memory_gate(void *context, struct call *call)
     server->evict_turn = server->turn_count;
     int64_t until_us = budget_us == INT64_MAX ? INT64_MAX : clock_mono_us() + budget_us;
     enum evict_result fits = keyspace_evict_step(server->keyspace, server->now.wall_ms, until_us);
-    if (fits == EVICT_FITS || (call->entry->flags & CMD_DENY_OOM) == 0) {
+    if (fits != EVICT_FULL || !needs_memory) {
         return GATE_PASS;
     }
-    if (fits == EVICT_BUSY) {
-        return GATE_PASS;
-    }
-    reply_error(call->out, "OOM command not allowed when used memory > 'maxmemory'.");
+    call_refuse(call, "OOM command not allowed when used memory > 'maxmemory'.");
     return GATE_REFUSED;
 }
 

@@ -2,7 +2,11 @@
  * the effects and events that they report, as text:
  *
  *     effects  "SET k v PXAT 2000;DEL k;"
- *     events   "set:k;expire:k;" */
+ *     events   "set:k;expire:k;"
+ *
+ * With has_units set the effects show what belongs together, and how many it were told to be:
+ *
+ *     "[SADD s a;DEL k]2;" */
 #pragma once
 
 #include "commands/commands.h"
@@ -11,6 +15,8 @@
 
 struct record {
     struct buf effects, events;
+    bool has_units; /* The record shows them. */
+    bool is_in_unit;
     unsigned change_count;
 };
 
@@ -20,9 +26,31 @@ struct family {
     struct type_limits limits; /* A test may set its own. */
 };
 
+static inline void record_on_begin(void *context)
+{
+    struct record *record = context;
+    CHECK(!record->is_in_unit);
+    record->is_in_unit = true;
+    if (record->has_units) {
+        buf_append_byte(&record->effects, '[');
+    }
+}
+
+static inline void record_on_end(void *context, uint64_t count)
+{
+    struct record *record = context;
+    CHECK(record->is_in_unit && count != 0);
+    record->is_in_unit = false;
+    if (record->has_units) {
+        record->effects.len--; /* The semicolon. */
+        buf_printf(&record->effects, "]%u;", (unsigned)count);
+    }
+}
+
 static inline void record_on_command(void *context, const struct effect *effect)
 {
     struct record *record = context;
+    CHECK(record->is_in_unit);
     for (uint32_t i = 0; i < effect->count; i++) {
         buf_append_text(&record->effects, i == 0 ? "" : " ");
         buf_append(&record->effects, effect->args[i]);
@@ -63,7 +91,9 @@ static inline void family_init(struct family *family)
     exec_check(family->fixture.exec);
     buf_init(&family->record.effects);
     buf_init(&family->record.events);
-    exec_add_sink(family->fixture.exec, &(struct effect_sink){.on_command = record_on_command,
+    exec_add_sink(family->fixture.exec, &(struct effect_sink){.on_begin = record_on_begin,
+                                                              .on_end = record_on_end,
+                                                              .on_command = record_on_command,
                                                               .on_event = record_on_event,
                                                               .on_change = record_on_change,
                                                               .context = &family->record});
@@ -91,6 +121,7 @@ static inline const char *family_say(struct family *family, const char *line)
 static inline bool record_is(struct buf *buf, const char *wanted)
 {
     buf_append_byte(buf, '\0');
+    buf->len--;
     return is_text(buf->data, wanted);
 }
 

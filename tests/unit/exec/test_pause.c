@@ -1,6 +1,7 @@
 /* CLIENT PAUSE as exec does it: who waits, and who goes on when. */
 #include "exec/exec.h"
 
+#include "exec/multi.h"
 #include "tests/unit/exec/fixture.h"
 
 static void ok_run(struct call *call)
@@ -13,7 +14,7 @@ static void ok_run(struct call *call)
 static const struct command pause_rows[] = {
     {.name = "read", .flags = CMD_READONLY, PAUSE_TEXTS},
     {.name = "write", .flags = CMD_WRITE, PAUSE_TEXTS},
-    {.name = "exec", PAUSE_TEXTS},
+    {.name = "exec", .flags = CMD_NOT_QUEUED, PAUSE_TEXTS},
 };
 
 static void pause_init(struct fixture *fixture)
@@ -51,6 +52,8 @@ TEST(pause, all_and_exec_and_the_exempt)
     fake_open(&fixture, &replica, "1.1.1.1:1");
     fake_open(&fixture, &other, "1.1.1.1:2");
     replica.session.flags |= SESSION_REPLICA;
+    CHECK(multi_begin(&other.session));
+    CHECK(is_text(say_as(&fixture, &other, "write"), "+QUEUED\r\n"));
     exec_pause(fixture.exec, PAUSE_WRITE, fixture.now.wall_ms + 100);
     CHECK(is_text(say_as(&fixture, &other, "exec"), "(later)"));
     exec_pause(fixture.exec, PAUSE_ALL, fixture.now.wall_ms + 10);

@@ -1,6 +1,7 @@
 /* Running commands: refusals and their order, gates, reply modes, statistics. */
 #include "exec/exec.h"
 
+#include "exec/multi.h"
 #include "tests/unit/exec/fixture.h"
 
 /* A family of rows that do as little as can be told apart. */
@@ -239,12 +240,6 @@ TEST(run, gates_are_asked_by_bit_and_only_when_active)
     fixture_deinit(&bench.fixture);
 }
 
-static void count_refusals(void *context, struct session *session)
-{
-    (void)session;
-    ++*(int *)context;
-}
-
 TEST(run, unauthenticated_sessions_may_only_show_who_they_are)
 {
     struct bench bench;
@@ -264,19 +259,22 @@ TEST(run, unauthenticated_sessions_may_only_show_who_they_are)
     fixture_deinit(&bench.fixture);
 }
 
-TEST(run, refusals_inside_multi_are_told)
+TEST(run, refusals_spoil_a_transaction)
 {
     struct bench bench;
-    int count = 0;
     bench_init(&bench);
-    exec_set_refusal_hook(bench.fixture.exec, count_refusals, &count);
+    struct session *session = &bench.fixture.client.session;
+    CHECK(multi_begin(session));
+    CHECK(multi_verdict(session, 0) == MULTI_FREE);
+    CHECK_SAY(&bench.fixture, "fail", "+QUEUED\r\n");
+    CHECK(multi_verdict(session, 0) == MULTI_FREE);
     (void)say(&bench.fixture, "nosuch");
-    CHECK(count == 0);
-    bench.fixture.client.session.flags |= SESSION_MULTI;
-    (void)say(&bench.fixture, "nosuch");
+    CHECK(multi_verdict(session, 0) == MULTI_SPOILED);
+    multi_end(session);
+    CHECK(multi_begin(session));
+    CHECK(multi_verdict(session, 0) == MULTI_FREE);
     (void)say(&bench.fixture, "keyed");
-    (void)say(&bench.fixture, "fail"); /* Runs: not a refusal. */
-    CHECK(count == 2);
+    CHECK(multi_verdict(session, 0) == MULTI_SPOILED);
     fixture_deinit(&bench.fixture);
 }
 
