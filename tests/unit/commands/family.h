@@ -95,6 +95,7 @@ static inline void family_init(struct family *family)
                                                               .on_end = record_on_end,
                                                               .on_command = record_on_command,
                                                               .on_event = record_on_event,
+                                                              .event_classes = EVENT_CLASSES_ALL,
                                                               .on_change = record_on_change,
                                                               .context = &family->record});
 }
