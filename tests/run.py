@@ -113,6 +113,8 @@ def compat_jobs(flavor, engine):
     return [
         Job("compat/differential release " + engine,
             [PYTHON, "tests/compat/differential.py", "--count", count], release, ("release",)),
+        Job("compat/events release " + engine,
+            [PYTHON, "tests/compat/events.py", "--count", count], release, ("release",)),
         Job("compat/badinputs %s %s" % (flavor, engine),
             [PYTHON, "tests/compat/badinputs.py"], checked, (flavor,)),
     ]

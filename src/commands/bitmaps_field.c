@@ -141,41 +141,44 @@ static __int128 field_operand(const struct field *field)
     return field->is_signed ? (__int128)field->operand : (__int128)(uint64_t)field->operand;
 }
 
-/* Carries out one operation, replies, and says whether it changed anything. `bytes` is where writes
- * go. */
-static bool field_run(struct call *call, const struct field *field, struct slice text, char *bytes)
+/* What operations did: wrote bits, perhaps the same ones. */
+enum { FIELD_WROTE = 1, FIELD_CHANGED = 2 };
+
+/* Carries out one operation, replies, and says what it did. `bytes` is where writes go. */
+static unsigned field_run(struct call *call, const struct field *field, struct slice text,
+                          char *bytes)
 {
     uint64_t old_bits = bits_get(text, field->offset, field->width);
     int64_t old = field_number(field, old_bits);
     if (field->action == FIELD_GET) {
         reply_integer(call->out, old);
-        return false;
+        return 0;
     }
     __int128 sum = field->action == FIELD_SET ? field_operand(field)
                                               : (__int128)old + (__int128)field->operand;
     uint64_t bits;
     if (!field_fit(field, sum, &bits)) {
         reply_null(call->out);
-        return false;
+        return 0;
     }
     bits_put(bytes, field->offset, field->width, bits);
     reply_integer(call->out, field->action == FIELD_SET ? old : field_number(field, bits));
-    return bits != old_bits;
+    return FIELD_WROTE | (bits != old_bits ? FIELD_CHANGED : 0);
 }
 
 /* Carries out all operations; the arguments are known to be right. */
-static bool plan_run(struct call *call, struct field_plan *plan, struct slice text, char *bytes)
+static unsigned plan_run(struct call *call, struct field_plan *plan, struct slice text, char *bytes)
 {
-    bool is_changed = false;
+    unsigned done = 0;
     reply_array(call->out, plan->count);
     for (uint32_t index = 2; index < call->args.count;) {
         struct field field;
         bool is_operation;
         if (field_parse(call, &index, plan, &field, &is_operation) && is_operation) {
-            is_changed |= field_run(call, &field, text, bytes);
+            done |= field_run(call, &field, text, bytes);
         }
     }
-    return is_changed;
+    return done;
 }
 
 static void field_read(struct call *call, struct field_plan *plan)
@@ -209,9 +212,9 @@ static void bitfield_run(struct call *call)
         return;
     }
     struct slice text = slice_of(bytes, old_len > len ? old_len : len);
-    bool is_changed = plan_run(call, &plan, text, bytes);
-    if (is_grown || is_changed) {
-        call_changed(call, 1, "setbit");
+    unsigned done = plan_run(call, &plan, text, bytes);
+    if (is_grown || (done & FIELD_CHANGED) != 0) {
+        call_changed(call, 1, done != 0 ? "setbit" : NULL); /* All may have overflowed. */
     }
 }
 

@@ -35,7 +35,11 @@ static bool rename_value(struct call *call)
     }
     old = db_take(call->db, call_hash(call, 1), call_peek_place(call, 1, FIND_NO_TOUCH));
     value_free_block(old);
+    bool is_replaced = call_peek(call, 2, FIND_NO_TOUCH) != NULL;
     struct place place = call_insert(call, 2, renamed);
+    if (is_replaced) {
+        exec_report_insert(call->exec, call->db, call->args.at[2]); /* Redis removes it first. */
+    }
     file_expire(call->db, call_hash(call, 2), &place, expire_ms);
     return true;
 }

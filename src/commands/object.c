@@ -1,5 +1,5 @@
 /* OBJECT: what the server knows of a value besides its content. None of it counts as a use of the
- * key. */
+ * key, nor its absence as an event. */
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
@@ -7,7 +7,8 @@
 /* The value of the key, or NULL after the null reply. */
 static const struct value *object_find(struct call *call)
 {
-    const struct value *value = call_peek(call, 2, FIND_READ | FIND_NO_TOUCH);
+    const struct value *value = db_find(call->db, call->args.at[2], call_hash(call, 2),
+                                        call->now->wall_ms, FIND_READ | FIND_NO_TOUCH);
     if (value == NULL) {
         reply_null(call->out);
     }

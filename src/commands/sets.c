@@ -142,8 +142,9 @@ static void smembers_run(struct call *call)
 
 /* ---- SMOVE ---- */
 
-/* Adds the member to the destination, which is created when it is missing. */
-static enum set_result smove_add(struct call *call, struct place place, const struct set_item *item)
+/* Adds the member to the destination. When that is missing, `*made` becomes the set to insert. */
+static enum set_result smove_add(struct call *call, struct place place, const struct set_item *item,
+                                 struct value **made)
 {
     struct set_rules rules = sets_rules(call);
     if (place.value != NULL) {
@@ -155,7 +156,7 @@ static enum set_result smove_add(struct call *call, struct place place, const st
     }
     enum set_result result = set_try_add(&place, item, &rules);
     if (result == SET_CHANGED) {
-        call_insert(call, 2, place.value);
+        *made = place.value;
     } else {
         value_free(place.value, exec_work(call->exec));
     }
@@ -184,15 +185,18 @@ static void smove_run(struct call *call)
         reply_integer(call->out, has);
         return;
     }
-    enum set_result result = smove_add(call, to, &item);
+    struct value *made = NULL;
+    enum set_result result = smove_add(call, to, &item, &made);
     if (result == SET_NO_MEMORY) {
         reply_error(call->out, ERR_NO_MEMORY);
         return;
     }
-    from = call_peek_place(call, 1, FIND_NO_TOUCH); /* The destination may have moved it. */
     set_remove(&from, &item);
     reply_integer(call->out, 1);
     sets_lost_members(call, 1, from, "srem");
+    if (made != NULL) {
+        call_insert(call, 2, made);
+    }
     if (result == SET_CHANGED) {
         call_changed(call, 2, "sadd");
     }

@@ -56,6 +56,7 @@ struct sort_walk {
 };
 
 struct sort {
+    struct exec *exec;
     struct db *db;
     struct slice key;
     uint64_t hash;
@@ -158,6 +159,9 @@ static bool sort_find(struct sort *sort, struct sort_lookup *lookup, struct slic
     struct slice key = slice_of(name, len);
     const struct value *value =
         db_find(sort->db, key, db_hash(sort->db, key), sort->now_ms, FIND_READ);
+    if (value == NULL) {
+        exec_report_miss(sort->exec, sort->db, key);
+    }
     if (name != stack) {
         mem_free(name);
     }
@@ -697,7 +701,8 @@ static void sort_settle_order(struct sort *sort, const struct value *value)
 
 static void sort_with_words(struct call *call, struct sort_words *words)
 {
-    struct sort sort = {.db = call->db,
+    struct sort sort = {.exec = call->exec,
+                        .db = call->db,
                         .key = call->args.at[1],
                         .hash = call_hash(call, 1),
                         .gets = words->gets,

@@ -377,9 +377,9 @@ static void lcs_start(struct call *call, struct lcs *lcs, size_t cells)
 /* LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN] */
 static void lcs_run(struct call *call)
 {
-    const struct value *b = call_peek(call, 2, FIND_READ);
     const struct value *a = call_peek(call, 1, FIND_READ);
-    b = b == NULL ? NULL : call_peek(call, 2, FIND_NO_TOUCH);
+    const struct value *b = call_peek(call, 2, FIND_READ);
+    a = a == NULL ? NULL : call_peek(call, 1, FIND_NO_TOUCH);
     if ((a != NULL && value_kind(a) != VALUE_STRING) ||
         (b != NULL && value_kind(b) != VALUE_STRING)) {
         reply_error(call->out, "ERR The specified keys must contain string values");

@@ -23,7 +23,8 @@ static bool store_i64(struct call *call, struct place place, int64_t number)
     return true;
 }
 
-static void add(struct call *call, int64_t increment, const char *event)
+/* All four are the same event, "incrby", as in Redis. */
+static void add(struct call *call, int64_t increment)
 {
     struct place place;
     if (!call_find_place(call, 1, VALUE_STRING, &place)) {
@@ -43,19 +44,19 @@ static void add(struct call *call, int64_t increment, const char *event)
         return;
     }
     reply_integer(call->out, number);
-    call_changed(call, 1, event);
+    call_changed(call, 1, "incrby");
 }
 
 /* INCR key */
 static void incr_run(struct call *call)
 {
-    add(call, 1, "incrby");
+    add(call, 1);
 }
 
 /* DECR key */
 static void decr_run(struct call *call)
 {
-    add(call, -1, "decrby");
+    add(call, -1);
 }
 
 /* INCRBY key increment */
@@ -63,7 +64,7 @@ static void incrby_run(struct call *call)
 {
     int64_t increment;
     if (call_i64(call, 2, &increment, NULL)) {
-        add(call, increment, "incrby");
+        add(call, increment);
     }
 }
 
@@ -78,7 +79,7 @@ static void decrby_run(struct call *call)
         reply_error(call->out, "ERR decrement would overflow");
         return;
     }
-    add(call, -decrement, "decrby");
+    add(call, -decrement);
 }
 
 /* The number that a string holds, 0 when there is none; false: it holds no number. */

@@ -34,15 +34,20 @@ struct value *call_peek(struct call *call, uint32_t index, unsigned find_flags)
     struct value *value = db_find(call->db, key, call_hash(call, index), call->now->wall_ms,
                                   find_flags | touch_flags(call));
     if (value == NULL && (find_flags & FIND_READ) != 0) {
-        call_event(call, call->db, key, "keymiss");
+        exec_report_miss(call->exec, call->db, key);
     }
     return value;
 }
 
 struct place call_peek_place(struct call *call, uint32_t index, unsigned find_flags)
 {
-    return db_find_place(call->db, call->args.at[index], call_hash(call, index), call->now->wall_ms,
-                         find_flags | touch_flags(call));
+    struct slice key = call->args.at[index];
+    struct place place = db_find_place(call->db, key, call_hash(call, index), call->now->wall_ms,
+                                       find_flags | touch_flags(call));
+    if (place.value == NULL && (find_flags & FIND_READ) != 0) {
+        exec_report_miss(call->exec, call->db, key);
+    }
+    return place;
 }
 
 int64_t call_hidden_ms(const struct call *call)

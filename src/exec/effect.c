@@ -151,7 +151,16 @@ void exec_report_flush(struct exec *exec, struct db *db)
 
 void exec_report_insert(struct exec *exec, struct db *db, struct slice key)
 {
-    exec_emit_event(exec, db, key, "new", EVENT_NEW);
+    if ((exec->event_classes & EVENT_NEW) != 0) {
+        exec_emit_event(exec, db, key, "new", EVENT_NEW);
+    }
+}
+
+void exec_report_miss(struct exec *exec, struct db *db, struct slice key)
+{
+    if ((exec->event_classes & EVENT_MISS) != 0) {
+        exec_emit_event(exec, db, key, "keymiss", EVENT_MISS);
+    }
 }
 
 void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field)

@@ -242,8 +242,10 @@ const struct exec_auth *exec_auth(const struct exec *exec);
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class);
 
-/* A key was inserted: its event ("new"). Called only while somebody wants it. */
+/* A key was inserted, or looked up for reading in vain: its event ("new", "keymiss"), if somebody
+ * wants it. */
 void exec_report_insert(struct exec *exec, struct db *db, struct slice key);
+void exec_report_miss(struct exec *exec, struct db *db, struct slice key);
 
 /* All keys of a database were removed, or of all databases (`db` NULL). */
 void exec_report_flush(struct exec *exec, struct db *db);
