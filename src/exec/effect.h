@@ -70,7 +70,7 @@ struct effect_sink {
     /* Something happened to a key. NULL: not interested. */
     void (*on_event)(void *context, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);
-    uint32_t event_classes; /* Those that on_event wants (enum event_class). */
+    uint32_t event_classes; /* Those that on_event wants (enum event_class); 0 at first: all. */
     /* A key changed, event or not (client-side caching); `call` is NULL for a removal. NULL: not
      * interested. */
     effect_change_fn on_change;

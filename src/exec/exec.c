@@ -188,7 +188,9 @@ static void sinks_count(struct exec *exec)
 void exec_add_sink(struct exec *exec, const struct effect_sink *sink)
 {
     ASSERT(exec->sink_count < EXEC_SINKS_MAX);
-    exec->sinks[exec->sink_count++] = *sink;
+    struct effect_sink *added = &exec->sinks[exec->sink_count++];
+    *added = *sink;
+    added->event_classes = sink->event_classes != 0 ? sink->event_classes : EVENT_CLASSES_ALL;
     sinks_count(exec);
 }
 

@@ -45,6 +45,7 @@ void notify_init(struct pubsub *pubsub)
 {
     struct effect_sink sink = {.on_event = on_event, .context = pubsub};
     exec_add_sink(pubsub->exec, &sink);
+    exec_set_event_classes(pubsub->exec, pubsub, 0);
 }
 
 void pubsub_set_events(struct pubsub *pubsub, const struct pubsub_events *events)

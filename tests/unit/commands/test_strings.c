@@ -79,7 +79,7 @@ TEST(strings, numbers_tell_commands_and_floats_results)
     struct family family;
     family_init(&family);
     CHECK(family_does(&family, "incr k", ":1\r\n", "incr k;", "incrby:k;"));
-    CHECK(family_does(&family, "decrby k 3", ":-2\r\n", "decrby k 3;", "decrby:k;"));
+    CHECK(family_does(&family, "decrby k 3", ":-2\r\n", "decrby k 3;", "incrby:k;"));
     CHECK(family_does(&family, "incrbyfloat k 0.5", "$4\r\n-1.5\r\n", "SET k -1.5 KEEPTTL;",
                       "incrbyfloat:k;"));
     CHECK(
