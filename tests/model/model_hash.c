@@ -1,13 +1,14 @@
-/* Hashes against a naive twin: random fields and values in every encoding, with limits of nothing,
- * of a few and without end, and every invariant checked after each step. */
+/* Hashes against a naive twin: random fields, values and moments in every encoding, with limits of
+ * nothing, of a few and without end, and every invariant checked after each step. */
 #include "base/mem.h"
 #include "tests/unit/test.h"
 #include "types/hash/hash.h"
 
-enum { FIELDS = 64, STEPS = 4000, TEXT_MAX = 300 };
+enum { FIELDS = 64, STEPS = 4000, ROUND_STEPS = 500, TEXT_MAX = 300 };
 
 struct twin {
     bool is_present;
+    int64_t expire_ms;
     size_t len;
     char text[TEXT_MAX];
 };
@@ -19,6 +20,8 @@ struct model {
     struct place place;
     struct twin twins[FIELDS];
     size_t count;
+    int64_t now_ms;
+    size_t expired; /* By one call. */
 };
 
 static unsigned below(struct model *model, unsigned bound)
@@ -47,14 +50,24 @@ static size_t random_text(struct model *model, char *text)
     return len;
 }
 
+/* Mostly near, sometimes over already or far beyond what a table's heap tells apart. */
+static int64_t random_moment(struct model *model)
+{
+    unsigned kind = below(model, 20);
+    return kind == 0   ? model->now_ms + (INT64_C(1) << 33)
+           : kind == 1 ? model->now_ms - 5
+                       : model->now_ms + below(model, 200);
+}
+
 static void step_put(struct model *model, struct slice field, struct twin *twin)
 {
     char text[TEXT_MAX];
     size_t len = random_text(model, text);
+    int64_t expire_ms = below(model, 3) == 0 ? random_moment(model) : HASH_NO_EXPIRE;
     bool is_failing = below(model, 20) == 0;
     mem_fail_after(is_failing ? 1 + below(model, 3) : 0);
     enum hash_put_result result =
-        hash_try_put(&model->place, field, slice_of(text, len), &model->rules);
+        hash_try_put_until(&model->place, field, slice_of(text, len), expire_ms, &model->rules);
     mem_fail_after(0);
     CHECK(is_failing || result != HASH_NO_MEMORY);
     if (result == HASH_NO_MEMORY) {
@@ -63,8 +76,60 @@ static void step_put(struct model *model, struct slice field, struct twin *twin)
     CHECK((result == HASH_ADDED) == !twin->is_present);
     model->count += !twin->is_present;
     twin->is_present = true;
+    twin->expire_ms = expire_ms;
     twin->len = len;
     memcpy(twin->text, text, len);
+}
+
+static void step_set_expire(struct model *model, struct slice field, struct twin *twin)
+{
+    int64_t expire_ms = below(model, 3) == 0 ? HASH_NO_EXPIRE : random_moment(model);
+    if (!twin->is_present) {
+        return;
+    }
+    bool is_failing = below(model, 20) == 0;
+    mem_fail_after(is_failing ? 1 + below(model, 3) : 0);
+    bool is_done = hash_try_set_expire(&model->place, field, expire_ms, &model->rules);
+    mem_fail_after(0);
+    CHECK(is_done || is_failing);
+    twin->expire_ms = is_done ? expire_ms : twin->expire_ms;
+}
+
+static void on_expired(void *context, struct slice field)
+{
+    struct model *model = context;
+    for (unsigned i = 0; i < FIELDS; i++) {
+        char room[TEXT_MAX];
+        struct twin *twin = &model->twins[i];
+        if (slice_equal(name_of(i, room), field)) {
+            CHECK(twin->is_present && twin->expire_ms >= 0 && twin->expire_ms < model->now_ms);
+            twin->is_present = false;
+            model->count--;
+            model->expired++;
+            return;
+        }
+    }
+    CHECK(!"a field that was never put");
+}
+
+/* Time passes, and some or all of what is due goes. */
+static void step_expire(struct model *model)
+{
+    model->now_ms += below(model, 50) == 0 ? INT64_C(1) << 32 : below(model, 100);
+    model->rules.now_ms = model->now_ms;
+    model->expired = 0;
+    if (!hash_is_volatile(model->place.value)) {
+        return;
+    }
+    size_t max = below(model, 2) == 0 ? SIZE_MAX : below(model, 4);
+    bool is_done = hash_expire(&model->place, model->now_ms, max, on_expired, model);
+    CHECK(model->expired <= max && (is_done || max != SIZE_MAX));
+    for (unsigned i = 0; is_done && i < FIELDS; i++) {
+        const struct twin *twin = &model->twins[i];
+        CHECK(!twin->is_present || twin->expire_ms < 0 || twin->expire_ms >= model->now_ms);
+    }
+    CHECK(!is_done || !hash_is_volatile(model->place.value) ||
+          hash_next_expiry_ms(model->place.value) >= model->now_ms);
 }
 
 static void check_field(struct model *model, struct slice field, const struct twin *twin)
@@ -76,6 +141,7 @@ static void check_field(struct model *model, struct slice field, const struct tw
     if (is_there) {
         CHECK(slice_equal(pack_text(&pair.text, digits), slice_of(twin->text, twin->len)));
         CHECK(slice_equal(pack_text(&pair.field, digits), field));
+        CHECK(pair.expire_ms == twin->expire_ms);
     }
 }
 
@@ -95,6 +161,15 @@ static void check_all(struct model *model)
         walked++;
     }
     CHECK(walked == model->count);
+    size_t shown = 0;
+    size_t volatile_count = 0;
+    for (unsigned i = 0; i < FIELDS; i++) {
+        const struct twin *twin = &model->twins[i];
+        shown += twin->is_present && (twin->expire_ms < 0 || twin->expire_ms >= model->now_ms);
+        volatile_count += twin->is_present && twin->expire_ms >= 0;
+    }
+    CHECK(hash_count_shown(model->place.value, model->now_ms) == shown);
+    CHECK(hash_has_expiring_fields(model->place.value) == (volatile_count > 0));
 }
 
 static void step(struct model *model)
@@ -104,8 +179,12 @@ static void step(struct model *model)
     struct slice field = name_of(index, room);
     struct twin *twin = &model->twins[index];
     unsigned what = below(model, 100);
-    if (what < 60) {
+    if (what < 55) {
         step_put(model, field, twin);
+    } else if (what < 63) {
+        step_set_expire(model, field, twin);
+    } else if (what < 67) {
+        step_expire(model);
     } else if (what < 97) {
         CHECK(hash_remove(&model->place, field) == twin->is_present);
         model->count -= twin->is_present;
@@ -127,11 +206,15 @@ static void run(size_t entries, size_t value_max, uint64_t seed)
     model->limits.hash_entries = entries;
     model->limits.hash_value = value_max;
     model->rules = (struct hash_rules){.limits = &model->limits, .seed = seed};
-    for (unsigned round = 0; round < 8; round++) {
+    unsigned long left = test_steps(STEPS);
+    for (unsigned round = 0; left > 0; round++) {
+        unsigned long steps = left < ROUND_STEPS ? left : ROUND_STEPS;
+        left -= steps;
+        model->now_ms = model->rules.now_ms = 1000;
         memset(model->twins, 0, sizeof(model->twins));
         model->count = 0;
         model->place.value = hash_try_new(slice_from_text("key"), round % 2 == 0);
-        for (unsigned i = 0; i < STEPS / 8; i++) {
+        for (unsigned long i = 0; i < steps; i++) {
             step(model);
         }
         value_free(model->place.value, NULL);

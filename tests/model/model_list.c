@@ -245,7 +245,8 @@ static void run_model(int64_t list_size, unsigned long_percent)
     model.long_percent = long_percent;
     model.place.value = list_try_new(slice_of("key", 3), false);
     size_t growth = 50;
-    for (unsigned i = 0; i < MODEL_STEPS; i++) {
+    unsigned long steps = test_steps(MODEL_STEPS);
+    for (unsigned long i = 0; i < steps; i++) {
         if (i % 500 == 0) {
             growth = 20 + below(&model, 70);
         }
@@ -282,4 +283,10 @@ TEST(list, agrees_with_its_twin_in_chunks_of_entries)
     run_model(1, 3);
     run_model(3, 10);
     run_model(128, 1);
+}
+
+TEST(list, agrees_with_its_twin_at_the_ends_of_what_can_be_configured)
+{
+    run_model(0, 3);
+    run_model(INT64_MAX, 3);
 }

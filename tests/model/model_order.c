@@ -85,13 +85,13 @@ static void twin_walk(struct twin *twin, uint32_t key)
     }
 }
 
-static uint32_t twin_pick(struct twin *twin, unsigned phase, unsigned step)
+static uint32_t twin_pick(struct twin *twin, unsigned phase, unsigned long step)
 {
     switch (phase) {
     case 0:
-        return step % KEYS; /* Rising. */
+        return (uint32_t)(step % KEYS); /* Rising. */
     case 1:
-        return KEYS - 1 - step % KEYS;
+        return (uint32_t)(KEYS - 1 - step % KEYS);
     case 2:
         return (uint32_t)rng_below(&twin->rng, KEYS);
     default:
@@ -109,7 +109,8 @@ static void twin_run(uint64_t seed, uint32_t hint_shift)
         twin.entries[key] = (struct entry){.key = key, .hint_shift = hint_shift};
     }
     unsigned phase = 2;
-    for (unsigned step = 0; step < STEPS; step++) {
+    unsigned long steps = test_steps(STEPS);
+    for (unsigned long step = 0; step < steps; step++) {
         if (step % 1000 == 0) {
             phase = (unsigned)rng_below(&twin.rng, 4);
         }

@@ -6,7 +6,7 @@
 #include "base/work.h"
 #include "tests/unit/test.h"
 
-enum { MEMBERS = 600, STEPS = 30000, TEXT_MAX = 300, BATCH = 40 };
+enum { MEMBERS = 600, STEPS = 6000, TEXT_MAX = 300, BATCH = 40 };
 
 struct twin {
     struct place place;
@@ -157,16 +157,17 @@ static void run(struct type_limits limits, enum vocabulary vocabulary)
     twin_name_members(&twin, vocabulary);
     struct set_item first = twin_item(&twin, 0);
     twin.place.value = set_try_new(slice_from_text("key"), &first, 1, &twin.rules);
-    for (int step = 0; step < STEPS; step++) {
+    unsigned long steps = test_steps(STEPS);
+    for (unsigned long step = 0; step < steps; step++) {
         twin_toggle(&twin);
         CHECK(set_count(twin.place.value) == twin.count);
+        set_ops.check(twin.place.value);
         if (step % 64 == 0) {
-            set_ops.check(twin.place.value);
             twin_check_walk(&twin);
             twin_check_keep(&twin);
         }
         twin_check_random(&twin);
-        if (step % 5000 == 0) {
+        if (step % 1000 == 0) {
             twin_check_copy(&twin);
         }
     }

@@ -114,7 +114,8 @@ bool hash_body_expire(struct hash_body *body, int64_t now_ms, size_t max, hash_e
 uint64_t hash_timeline_item(const struct hash_timeline *timeline, uint32_t ref, int64_t expire_ms);
 void hash_timeline_push(struct hash_timeline *timeline, uint64_t item);
 void hash_timeline_drop(struct hash_timeline *timeline, uint32_t at);
-int64_t hash_timeline_next_ms(const struct hash_timeline *timeline); /* -1: empty. */
+/* A moment before which none is; 0: some are before base_ms; -1: empty. */
+int64_t hash_timeline_next_ms(const struct hash_timeline *timeline);
 void hash_timeline_deinit(struct hash_timeline *timeline);
 void hash_timeline_check(const struct hash_timeline *timeline);
 bool hash_body_remove(struct hash_body *body, struct slice field);

@@ -1,6 +1,7 @@
 /* When the fields of a large hash expire: a binary heap of 8-byte elements.
  *
- *     | milliseconds after base_ms : 32 | top 32 bits of the field's hash : 32 |
+ *     | 1 + milliseconds after base_ms : 32 | top 32 bits of the field's hash : 32 |
+ *                  0: before it
  *
  * The element names a field as the keyspace's wheel names a key: not by a pointer, so nothing has
  * to be mended when the entry moves, is changed or removed. An element whose field is gone or has
@@ -46,7 +47,9 @@ static void timeline_sift_down(struct hash_timeline *timeline, uint32_t at)
 uint64_t hash_timeline_item(const struct hash_timeline *timeline, uint32_t ref, int64_t expire_ms)
 {
     int64_t delta_ms = expire_ms - timeline->base_ms;
-    uint64_t held_ms = delta_ms < 0 ? 0 : delta_ms > UINT32_MAX ? UINT32_MAX : (uint64_t)delta_ms;
+    uint64_t held_ms = delta_ms < 0             ? 0
+                       : delta_ms >= UINT32_MAX ? UINT32_MAX
+                                                : (uint64_t)delta_ms + 1;
     return held_ms << 32 | ref;
 }
 
@@ -81,7 +84,11 @@ void hash_timeline_deinit(struct hash_timeline *timeline)
 
 int64_t hash_timeline_next_ms(const struct hash_timeline *timeline)
 {
-    return timeline->len == 0 ? -1 : timeline->base_ms + (int64_t)(timeline->items[0] >> 32);
+    if (timeline->len == 0) {
+        return -1;
+    }
+    int64_t held_ms = (int64_t)(timeline->items[0] >> 32);
+    return held_ms == 0 ? 0 : timeline->base_ms + held_ms - 1;
 }
 
 void hash_timeline_check(const struct hash_timeline *timeline)

@@ -257,6 +257,13 @@ static void on_pair(void *context, const struct hash_pair *pair)
     seen->total++;
 }
 
+static void on_expired_field(void *context, struct slice field)
+{
+    struct seen *seen = context;
+    (void)field;
+    seen->total++;
+}
+
 static void check_picks(size_t entries)
 {
     struct bed bed;
@@ -293,6 +300,24 @@ TEST(hash, picks_from_a_pack_are_fair_and_distinct)
 TEST(hash, picks_from_a_table_are_fair_and_distinct)
 {
     check_picks(0);
+}
+
+TEST(hash, what_expired_before_it_was_put_goes_at_once)
+{
+    for (size_t entries = 0; entries <= 512; entries += 512) {
+        struct bed bed;
+        bed_open(&bed, entries);
+        bed.rules.now_ms = 1000;
+        CHECK(hash_try_put_until(&bed.place, text_of("later"), text_of("v"), 1000, &bed.rules) ==
+              HASH_ADDED);
+        CHECK(hash_try_put_until(&bed.place, text_of("over"), text_of("v"), 500, &bed.rules) ==
+              HASH_ADDED);
+        struct seen seen = {.total = 0};
+        CHECK(hash_expire(&bed.place, 1000, SIZE_MAX, on_expired_field, &seen));
+        CHECK(seen.total == 1 && hash_next_expiry_ms(bed.place.value) == 1000);
+        CHECK(hash_count(bed.place.value) == 1);
+        bed_close(&bed);
+    }
 }
 
 /* Fields below `gone` of 100 expired at 10 and are hidden: they are neither counted nor picked. */
