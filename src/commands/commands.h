@@ -84,7 +84,7 @@ void commands_register_bitmaps(struct exec *exec);
 void commands_register_bitmaps_field(struct exec *exec);
 
 /* PFADD, PFCOUNT, PFMERGE and their relatives. */
-void commands_register_hyperloglog(struct exec *exec);
+void commands_register_hyperloglog(struct exec *exec, struct type_limits *limits);
 
 /* All of the above. `family` and `limits` are borrowed for exec's life; the composition root
  * changes the limits with the configuration. */

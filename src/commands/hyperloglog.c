@@ -1,8 +1,8 @@
 /* HyperLogLogs, which are strings in a form of their own (ds/hll.h): PFADD, PFCOUNT, PFMERGE.
  *
  * A dense one is changed in place. A sparse one is copied, changed and stored again: it has at most
- * some 3,000 bytes, may get longer or shorter, and may become dense on the way, so that a mistake
- * in its bytes or want of memory leaves what was there.
+ * 3,000 bytes (hll-sparse-max-bytes), may get longer or shorter, and may become dense on the way,
+ * so that a mistake in its bytes or want of memory leaves what was there.
  *
  * An estimate is kept in the bytes until registers change. PFCOUNT of one key puts it there, which
  * no replica needs to be told. */
@@ -12,6 +12,7 @@
 #include "commands/strings.h"
 #include "ds/hll.h"
 #include "exec/exec.h"
+#include "types/limits.h"
 
 #define ERR_NOT_HLL "WRONGTYPE Key is not a valid HyperLogLog string value."
 #define ERR_CORRUPT "INVALIDOBJ Corrupted HLL object detected"
@@ -38,8 +39,10 @@ static bool edit_init(struct call *call, struct place place, struct hll_edit *ed
     if (place.value != NULL && !hll_of(call, place.value, &bytes)) {
         return false;
     }
+    const struct type_limits *limits = call->family;
     edit->len = place.value == NULL ? HLL_NEW_LEN : bytes.len;
-    edit->cap = edit->len + HLL_SPARE > HLL_DENSE_LEN ? edit->len + HLL_SPARE : HLL_DENSE_LEN;
+    edit->sparse_max = limits->hll_sparse_bytes;
+    edit->cap = hll_edit_cap(edit->len, edit->sparse_max);
     edit->bytes = mem_try_alloc(edit->cap);
     if (edit->bytes == NULL) {
         reply_error(call->out, ERR_NO_MEMORY);
@@ -346,7 +349,8 @@ static void pfselftest_run(struct call *call)
 {
     enum { ELEMENTS = 20000, ERROR_PER_MILLE = 33 };
     char bytes[HLL_DENSE_LEN];
-    struct hll_edit edit = {.bytes = bytes, .len = HLL_NEW_LEN, .cap = sizeof(bytes)};
+    struct hll_edit edit = {
+        .bytes = bytes, .len = HLL_NEW_LEN, .cap = sizeof(bytes), .sparse_max = sizeof(bytes) / 4};
     hll_write_new(bytes);
     for (uint64_t i = 1; i <= ELEMENTS; i++) {
         hll_raise(&edit, hll_rank_of(slice_of(&i, sizeof(i))));
@@ -428,8 +432,8 @@ static const struct command hyperloglog_rows[] = {
      .syntax = ""},
 };
 
-void commands_register_hyperloglog(struct exec *exec)
+void commands_register_hyperloglog(struct exec *exec, struct type_limits *limits)
 {
     exec_register(exec, hyperloglog_rows, sizeof(hyperloglog_rows) / sizeof(hyperloglog_rows[0]),
-                  NULL);
+                  limits);
 }

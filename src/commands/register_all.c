@@ -43,5 +43,5 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_hashes_expire(exec, limits);
     commands_register_bitmaps(exec);
     commands_register_bitmaps_field(exec);
-    commands_register_hyperloglog(exec);
+    commands_register_hyperloglog(exec, limits);
 }

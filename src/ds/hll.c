@@ -16,7 +16,8 @@
  *
  * Setting a register of a sparse one splits the run that holds it in up to three, then joins
  * neighbouring runs of one value from the run before on, five steps at most. The same steps in the
- * same order as Redis's give the same bytes.
+ * same order as Redis's give the same bytes. When the split would make it longer than the limit of
+ * the configuration (hll-sparse-max-bytes), or the value is above 32, it becomes dense, for good.
  *
  * Invariants: every sparse one that this code made has runs for exactly 16,384 registers. Bytes
  * that came from a client need not, so every walk checks. */
@@ -279,10 +280,11 @@ static enum hll_result sparse_raise(struct hll_edit *edit, struct hll_rank rank)
     size_t len = run_write(split, left, spot.run.value);
     len += run_write(split + len, 1, rank.value);
     len += run_write(split + len, spot.run.count - left - 1, spot.run.value);
-    if (len > spot.len && edit->len + len - spot.len > HLL_SPARSE_LEN_MAX) {
+    size_t new_len = edit->len + len - spot.len;
+    if (len > spot.len && (new_len > edit->sparse_max || new_len > edit->cap)) {
         return densify_and_raise(edit, rank);
     }
-    ASSERT(edit->len + len - spot.len <= edit->cap);
+    ASSERT(new_len <= edit->cap);
     char *at = edit->bytes + spot.at;
     memmove(at + len, at + spot.len, edit->len - spot.at - spot.len);
     memcpy(at, split, len);
@@ -292,6 +294,12 @@ static enum hll_result sparse_raise(struct hll_edit *edit, struct hll_rank rank)
 }
 
 /* ---- Public ---- */
+
+size_t hll_edit_cap(size_t len, uint64_t sparse_max)
+{
+    size_t most = sparse_max <= HLL_DENSE_LEN ? HLL_DENSE_LEN : HLL_SPARSE_LEN_MAX + HLL_SPARE;
+    return len + HLL_SPARE > most ? len + HLL_SPARE : most;
+}
 
 enum hll_result hll_raise(struct hll_edit *edit, struct hll_rank rank)
 {

@@ -13,9 +13,13 @@ enum {
     HLL_HEAD_LEN = 16,
     HLL_DENSE_LEN = HLL_HEAD_LEN + HLL_REGISTERS * 6 / 8,
     HLL_NEW_LEN = HLL_HEAD_LEN + 2,
-    HLL_SPARSE_LEN_MAX = 3000, /* A sparse one that would get longer becomes dense. */
-    HLL_SPARE = 8,             /* Room that an edit needs behind the bytes. */
+    HLL_SPARSE_LEN_MAX = HLL_HEAD_LEN + HLL_REGISTERS, /* Each register a run of its own. */
+    HLL_SPARE = 8, /* Room that an edit needs behind the bytes. */
 };
+
+/* Room that an edit of `len` bytes needs: to be dense, and to grow as far as `sparse_max` lets it.
+ */
+size_t hll_edit_cap(size_t len, uint64_t sparse_max);
 
 /* Where an element counts: the register and the value that it has at least. */
 struct hll_rank {
@@ -37,11 +41,13 @@ bool hll_cached(struct slice bytes, uint64_t *estimate);
 void hll_cache(char *bytes, uint64_t estimate);
 void hll_forget(char *bytes);
 
-/* Bytes under change: `cap` is at least HLL_DENSE_LEN and len + HLL_SPARE. */
+/* Bytes under change. A sparse one that would grow beyond `sparse_max` bytes, or its room, becomes
+ * dense. */
 struct hll_edit {
     char *bytes;
     size_t len;
-    size_t cap;
+    size_t cap; /* hll_edit_cap; of a dense one its length. */
+    uint64_t sparse_max;
 };
 enum hll_result { HLL_UNCHANGED, HLL_CHANGED, HLL_CORRUPT };
 

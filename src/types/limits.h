@@ -14,7 +14,7 @@ struct type_limits {
     size_t zset_entries;         /* zset-max-listpack-entries */
     size_t zset_value;           /* zset-max-listpack-value */
     int64_t list_size;           /* list-max-listpack-size: entries of a node; -1..-5: 4..64 KiB. */
-    int64_t list_compress_depth; /* list-compress-depth: kept for CONFIG, without effect. */
+    uint64_t hll_sparse_bytes;   /* hll-sparse-max-bytes: of a sparse HyperLogLog. */
 };
 
 /* Redis 7.2's. */
@@ -29,5 +29,6 @@ static inline struct type_limits type_limits_default(void)
         .zset_entries = 128,
         .zset_value = 64,
         .list_size = -2,
+        .hll_sparse_bytes = 3000,
     };
 }

@@ -6,15 +6,19 @@
 #include "tests/unit/test.h"
 
 struct fixture {
-    char bytes[HLL_DENSE_LEN + HLL_SPARE];
+    char bytes[HLL_SPARSE_LEN_MAX + HLL_SPARE];
     struct hll_edit edit;
 };
+
+enum { SPARSE_MAX = 3000 };
 
 static void fixture_init(struct fixture *fixture)
 {
     hll_write_new(fixture->bytes);
-    fixture->edit = (struct hll_edit){
-        .bytes = fixture->bytes, .len = HLL_NEW_LEN, .cap = sizeof(fixture->bytes)};
+    fixture->edit = (struct hll_edit){.bytes = fixture->bytes,
+                                      .len = HLL_NEW_LEN,
+                                      .cap = sizeof(fixture->bytes),
+                                      .sparse_max = SPARSE_MAX};
 }
 
 static struct slice bytes_of(const struct fixture *fixture)
@@ -64,7 +68,7 @@ TEST(hll, sparse_and_dense_hold_the_same_registers)
     for (uint64_t i = 0; i < 5000; i++) {
         CHECK(add_number(&sparse, i) == add_number(&dense, i));
         was_sparse |= i > 500 && !hll_is_dense(bytes_of(&sparse));
-        CHECK(sparse.edit.len <= HLL_SPARSE_LEN_MAX || hll_is_dense(bytes_of(&sparse)));
+        CHECK(sparse.edit.len <= SPARSE_MAX || hll_is_dense(bytes_of(&sparse)));
         if (i % 100 == 0) {
             uint8_t left[HLL_REGISTERS] = {0};
             uint8_t right[HLL_REGISTERS] = {0};
@@ -74,6 +78,28 @@ TEST(hll, sparse_and_dense_hold_the_same_registers)
     }
     CHECK(was_sparse && hll_is_dense(bytes_of(&sparse)));
     CHECK(hll_is_valid(bytes_of(&sparse)));
+}
+
+TEST(hll, a_sparse_one_becomes_dense_where_it_would_pass_the_limit)
+{
+    static const uint64_t limits[] = {0, HLL_NEW_LEN, 100, HLL_DENSE_LEN, UINT64_MAX};
+    for (unsigned i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct fixture fixture;
+        fixture_init(&fixture);
+        fixture.edit.sparse_max = limits[i];
+        size_t most = 0;
+        for (uint64_t number = 0; number < 100000; number++) {
+            CHECK(add_number(&fixture, number) != HLL_CORRUPT);
+            if (!hll_is_dense(bytes_of(&fixture))) {
+                CHECK(fixture.edit.len <= limits[i] || fixture.edit.len == HLL_NEW_LEN);
+                most = fixture.edit.len > most ? fixture.edit.len : most;
+            }
+        }
+        CHECK(hll_is_valid(bytes_of(&fixture)) && estimate_of(&fixture) > 95000);
+        CHECK(limits[i] > HLL_DENSE_LEN ||
+              (hll_is_dense(bytes_of(&fixture)) && most <= limits[i]) || limits[i] == 0);
+        CHECK(limits[i] <= HLL_DENSE_LEN || most > HLL_DENSE_LEN);
+    }
 }
 
 TEST(hll, estimates_stay_within_a_few_standard_errors)
@@ -111,7 +137,10 @@ TEST(hll, corrupt_bytes_are_refused_and_never_overrun)
     CHECK(!hll_is_valid(slice_of("HYLL\x02\0\0\0\0\0\0\0\0\0\0\0\x7f\xff", 18)));
     for (int step = 0; step < 20000; step++) {
         size_t len = HLL_HEAD_LEN + rng_below(&rng, 40);
-        struct hll_edit edit = {.len = len, .cap = HLL_DENSE_LEN};
+        static const uint64_t limits[] = {0, 50, SPARSE_MAX, UINT64_MAX};
+        uint64_t sparse_max = limits[rng_below(&rng, 4)];
+        struct hll_edit edit = {
+            .len = len, .cap = hll_edit_cap(len, sparse_max), .sparse_max = sparse_max};
         edit.bytes = mem_alloc(edit.cap);
         hll_write_new(edit.bytes);
         for (size_t i = HLL_HEAD_LEN; i < len; i++) {
