@@ -134,21 +134,41 @@ static enum rdb_event fail_key(struct rdb_reader *reader, const char *at, struct
     return RDB_FAILED;
 }
 
+/* The key of the record that the reader stands before, when it is one of a key and that is there.
+ */
+static bool peek_key(const struct rdb_reader *reader, struct codec_text *text)
+{
+    struct codec_reader in = reader->in;
+    if (reader->phase != PHASE_BODY || in.at == in.end ||
+        (unsigned char)*in.at++ >= RDB_OP_SLOT_INFO) {
+        return false;
+    }
+    return codec_read_text(&in, text) == CODEC_OK;
+}
+
 enum rdb_event rdb_reader_end_early(struct rdb_reader *reader)
 {
+    struct codec_text text = {.owned = NULL};
+    struct buf key;
     if (reader->phase == PHASE_FAILED) {
         return RDB_FAILED;
     }
-    const char *what = reader->phase == PHASE_HEAD   ? "the magic word"
+    bool has_key = reader->is_building;
+    if (has_key) {
+        text.text = value_key(reader->builder.place.value);
+    } else {
+        has_key = peek_key(reader, &text);
+    }
+    quote_key(&key, has_key ? text.text : slice_of("", 0));
+    const char *what = has_key                       ? "key "
+                       : reader->phase == PHASE_HEAD ? "the magic word"
                        : reader->phase == PHASE_FOOT ? "the checksum"
-                       : reader->is_building         ? "the elements of a key"
                                                      : "a record";
-    struct buf key;
-    quote_key(&key, reader->is_building ? value_key(reader->builder.place.value) : slice_of("", 0));
     fail_at(reader, reader->in.at,
-            "the file ends early, at least %llu bytes too soon, inside of %s that begins here%s%s",
+            "the file ends early, at least %llu bytes too soon, inside of %s%s",
             (unsigned long long)(reader->in.missing > 0 ? reader->in.missing : 1), what,
-            reader->is_building ? ": " : "", reader->is_building ? key.data : "");
+            has_key ? key.data : "");
+    codec_text_deinit(&text);
     buf_deinit(&key);
     return RDB_FAILED;
 }
