@@ -49,6 +49,7 @@ void loader_init(struct loader *loader, const struct load_options *options)
                         .len = options->len,
                         .elements_max = STEP_ELEMENTS,
                         .is_summing = options->checks_sum,
+                        .skips_foreign = options->skips_foreign,
                     });
 }
 

@@ -19,6 +19,7 @@ struct load_options {
     uint64_t len;            /* Bytes of the whole; 0: not known. */
     bool checks_sum;         /* rdbchecksum */
     bool keeps_expired;      /* A replica: its primary tells what expires. */
+    bool skips_foreign;      /* Values that cannot be held are left out; else they are an error. */
     bool replaces;           /* A key that exists gives way; else it is an error. */
     /* A library of functions, which nothing here can call; may be NULL. */
     void (*on_function)(void *context, struct slice code);

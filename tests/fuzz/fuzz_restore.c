@@ -12,18 +12,10 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "base/work.h"
+#include "tests/fuzz/use_value.h"
 #include "types/codec/codec.h"
-#include "types/string/string.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool holds, const char *what)
-{
-    if (!holds) {
-        fprintf(stderr, "%s\n", what);
-        abort();
-    }
-}
 
 static struct value *restore(struct slice payload, const struct type_limits *limits,
                              struct work_queue *work)
@@ -33,76 +25,6 @@ static struct value *restore(struct slice payload, const struct type_limits *lim
     enum codec_result result = codec_restore(payload, slice_of("key", 3), &rules, &value);
     require((result == CODEC_OK) == (value != NULL), "a result without a value, or the reverse");
     return value;
-}
-
-/* Uses a value as commands do: at its ends and in its middle. */
-static void use_list(struct place *place, const struct type_limits *limits, struct work_queue *work)
-{
-    require(list_len(place->value) > 0, "an empty list");
-    size_t middle = list_len(place->value) / 2;
-    require(list_try_insert(place, middle, slice_of("new", 3), NULL, limits), "no memory");
-    require(list_try_set(place, middle, slice_of("set", 3), NULL, limits), "no memory");
-    require(list_remove_equal(place, LIST_TAIL, slice_of("set", 3), 1) == 1,
-            "what was set is lost");
-    list_drop(place, LIST_HEAD, 1, work);
-    require(list_try_push(place, LIST_HEAD, slice_of("1", 1), NULL, limits), "no memory");
-}
-
-static void use_set(struct place *place, const struct type_limits *limits)
-{
-    const struct set_rules rules = {.limits = limits, .hash_seed = 7};
-    struct set_item item = set_item_of(slice_of("\xff new", 5));
-    bool is_new = !set_has(place->value, &item);
-    require(set_count(place->value) > 0, "an empty set");
-    require((set_try_add(place, &item, &rules) == SET_CHANGED) == is_new,
-            "set: add and has differ");
-    require(set_remove(place, &item), "set: what was added is lost");
-}
-
-static void use_hash(struct place *place, const struct type_limits *limits)
-{
-    const struct hash_rules rules = {.limits = limits, .seed = 7};
-    struct slice field = slice_of("\xff new", 5);
-    struct hash_pair pair;
-    bool is_new = !hash_find(place->value, field, &pair);
-    require(hash_count(place->value) > 0, "an empty hash");
-    require((hash_try_put(place, field, field, &rules) == HASH_ADDED) == is_new,
-            "hash: put and find differ");
-    require(hash_remove(place, field), "hash: what was put is lost");
-}
-
-static void use_zset(struct place *place, const struct type_limits *limits)
-{
-    const struct zset_rules rules = {.limits = limits, .hash_seed = 7};
-    struct zset_put put = {.member = slice_of("\xff new", 5), .score = 1.5};
-    double score;
-    bool is_new = !zset_score(place->value, put.member, &score);
-    require(zset_count(place->value) > 0, "an empty sorted set");
-    enum zset_result result = zset_try_put(place, &put, &rules);
-    require((result == ZSET_ADDED) == is_new, "zset: put and score differ");
-    require(zset_remove(place, put.member), "zset: what was put is lost");
-}
-
-static void use(struct place *place, const struct type_limits *limits, struct work_queue *work)
-{
-    switch (value_kind(place->value)) {
-    case VALUE_LIST:
-        use_list(place, limits, work);
-        break;
-    case VALUE_SET:
-        use_set(place, limits);
-        break;
-    case VALUE_HASH:
-        use_hash(place, limits);
-        break;
-    case VALUE_ZSET:
-        use_zset(place, limits);
-        break;
-    default:
-        require(string_try_append(place, slice_of("x", 1)), "no memory");
-        break;
-    }
-    value_ops_of(place->value)->check(place->value);
 }
 
 /* A value that was read is written, and read and written again: the bytes are the same length, and
@@ -149,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (place.value != NULL) {
         value_ops_of(place.value)->check(place.value);
         write_and_read(place.value, &limits, &work);
-        use(&place, &limits, &work);
+        use_value(&place, &limits, &work);
         value_free(place.value, &work);
     }
     buf_deinit(&payload);
