@@ -13,7 +13,9 @@ ENGINE ?= auto
 ONLY ?=
 
 O ?= build/$(FLAVOR)
-SERVER := $(if $(filter build/release,$(O)),build/ouro-server,$(O)/ouro-server)
+PROGRAMS := $(if $(filter build/release,$(O)),build,$(O))
+SERVER := $(PROGRAMS)/ouro-server
+CHECK_RDB := $(PROGRAMS)/ouro-check-rdb
 
 # Rooms in floor order: a test of a room links with that room and the ones before it.
 ROOMS := $(foreach room,base ds resp ring types keyspace exec commands net persist pubsub script \
@@ -85,7 +87,7 @@ BENCH_BINARIES := $(patsubst tools/bench/%.c,build/bench/%,$(wildcard tools/benc
 
 # ------------------------------------------------------------------------------------ build
 
-all: deps-build ## build the server (release, LTO): build/ouro-server
+all: deps-build ## build the server (release, LTO) and its tools: build/ouro-server, build/ouro-check-rdb
 	+@$(MAKE_ALL) FLAVOR=$(FLAVOR) server
 
 run: all ## build and run the server; ARGS="--port 7000 ..." are its arguments
@@ -94,7 +96,7 @@ run: all ## build and run the server; ARGS="--port 7000 ..." are its arguments
 debug asan hostile: deps-build ## build server and tests of that flavor in build/<flavor>/
 	+@$(MAKE_ALL) FLAVOR=$@ server unit-binaries
 
-server: $(SERVER)
+server: $(SERVER) $(CHECK_RDB)
 unit-binaries: $(UNIT_BINARIES)
 fuzz-binaries: $(FUZZ_BINARIES)
 bench-binaries: $(BENCH_BINARIES)
@@ -103,6 +105,11 @@ objects: $(ROOM_LIBS)
 $(SERVER): $(O)/src/server/main.o $(ROOM_LIBS)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LINK_ROOMS)
+
+$(CHECK_RDB): $(O)/tools/ouro_check_rdb.o $(ROOM_LIBS)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(LINK_ROOMS)
+-include $(O)/tools/ouro_check_rdb.d
 
 # Each room is one archive; an archive is made anew so that a deleted file leaves no ghost. It is
 # remade when the list of its objects changes, not only when one of them does.
@@ -253,12 +260,16 @@ compdb: ## compile_commands.json for editors
 docs: all ## docs/commands.md, from the rows of the commands themselves
 	$(PYTHON) tools/commands_doc.py $(SERVER) >docs/commands.md
 
-install: all ## install server and man page under DESTDIR/PREFIX
+install: all ## install server, tools and man pages under DESTDIR/PREFIX
 	install -D -m 755 $(SERVER) $(DESTDIR)$(PREFIX)/bin/ouro-server
+	install -D -m 755 $(CHECK_RDB) $(DESTDIR)$(PREFIX)/bin/ouro-check-rdb
+	install -D -m 644 docs/ouro-check-rdb.1 $(DESTDIR)$(PREFIX)/share/man/man1/ouro-check-rdb.1
 	install -D -m 644 docs/ouro-server.1 $(DESTDIR)$(PREFIX)/share/man/man1/ouro-server.1
 
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/bin/ouro-server $(DESTDIR)$(PREFIX)/share/man/man1/ouro-server.1
+	rm -f $(DESTDIR)$(PREFIX)/bin/ouro-check-rdb \
+	    $(DESTDIR)$(PREFIX)/share/man/man1/ouro-check-rdb.1
 
 clean: ## remove build/ and the installed client libraries
 	rm -rf build tests/clients/node_modules compile_commands.json
