@@ -65,6 +65,16 @@ void table_reserve(struct table *table, size_t count);
  * because every split of the way leaves all entries on one side. */
 void table_reserve_all(struct table *table, size_t count);
 
+/* The same in steps of some 30 us. Zero it, set `count`, and step until true is returned; entries
+ * that come in between end it. */
+struct table_reservation {
+    size_t count;   /* Of entries. */
+    uint64_t at;    /* Private: hash of the next segment. */
+    uint32_t level; /* Private: depth that segments are being brought to. */
+};
+bool table_reserve_step(struct table *table, struct table_reservation *reservation)
+    __attribute__((warn_unused_result));
+
 /* --- Walks ----------------------------------------------------------------------------------- */
 
 /* Must not modify the table. */

@@ -234,9 +234,9 @@ static __attribute__((noinline)) void db_drop_hidden(struct db *db, uint64_t has
     }
 }
 
-void db_reserve(struct db *db, size_t count)
+bool db_reserve_step(struct db *db, struct table_reservation *reservation)
 {
-    table_reserve_all(&db->table, count);
+    return table_reserve_step(&db->table, reservation);
 }
 
 struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)

@@ -173,8 +173,9 @@ size_t db_expiry_memory(const struct db *db);
 size_t db_flush(struct db *db, bool is_now);
 void keyspace_swap(struct keyspace *keyspace, unsigned a, unsigned b);
 
-/* Makes room for so many keys in an empty database; nothing when it has some. */
-void db_reserve(struct db *db, size_t count);
+/* Makes room in an empty database; see table_reserve_step. */
+bool db_reserve_step(struct db *db, struct table_reservation *reservation)
+    __attribute__((warn_unused_result));
 
 /* SCAN: visits live keys from `cursor` on and returns the next cursor, 0 at the end. At least one
  * bucket, then until `count` keys were visited. The visitor must not change the database. Keys

@@ -7,8 +7,9 @@
  * already is an error: no server writes a key twice, so the file is not what it seems. (DEBUG
  * RELOAD MERGE lets the file win.)
  *
- * Room. The file says how many keys a database has, and the table is made for so many at once,
- * since growing on the way reads every key again for its hash. Nobody vouches for the number, but a
+ * Room. The file says how many keys a database has, and the table is made for so many before the
+ * first comes (in steps), since growing on the way reads every key again for its hash: without that
+ * 3 M short strings took 1.6 to 1.8 times as long. Nobody vouches for the number, but a
  * key takes at least three bytes of the file, so the table is never prepared for more than the rest
  * of the file can hold. Where the length of the whole is not known only a little is prepared.
  *
@@ -144,7 +145,8 @@ static void reserve(struct loader *loader, const struct rdb_item *item)
     if (loader->options.len != 0) {
         most = (loader->options.len - rdb_reader_offset(&loader->reader)) / ENTRY_LEN_MIN;
     }
-    db_reserve(loader->db, keys < most ? keys : most);
+    loader->reservation = (struct table_reservation){.count = keys < most ? keys : most};
+    loader->is_reserving = true;
 }
 
 /* ---- Keys ---- */
@@ -247,12 +249,16 @@ static enum load_state take_item(struct loader *loader, enum rdb_event event,
 
 enum load_state loader_step(struct loader *loader)
 {
+    if (loader->is_reserving) {
+        loader->is_reserving = !db_reserve_step(loader->db, &loader->reservation);
+        return LOAD_GOES_ON;
+    }
     uint64_t until = rdb_reader_offset(&loader->reader) + STEP_BYTES;
     for (unsigned i = 0; i < STEP_KEYS && rdb_reader_offset(&loader->reader) < until; i++) {
         struct rdb_item item;
         enum rdb_event event = rdb_reader_next(&loader->reader, &item);
         enum load_state state = take_item(loader, event, &item);
-        if (state != LOAD_GOES_ON || event == RDB_PAUSED) {
+        if (state != LOAD_GOES_ON || event == RDB_PAUSED || loader->is_reserving) {
             return state;
         }
     }

@@ -54,6 +54,8 @@ struct loader {
     /* The rest is private. */
     struct rdb_reader reader;
     struct db *db;
+    bool is_reserving; /* Room is being made in it. */
+    struct table_reservation reservation;
     struct load_entry ahead[LOAD_AHEAD]; /* Buckets of these are on their way from memory. */
     unsigned ahead_first, ahead_count;
 };

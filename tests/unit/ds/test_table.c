@@ -508,3 +508,45 @@ TEST(table, reserve_makes_room_ahead)
         free(items);
     }
 }
+
+TEST(table, room_for_everything_can_be_made_in_steps)
+{
+    for (size_t count = 1; count < 300000; count *= 3) {
+        struct item *items = items_new(count);
+        struct table table;
+        struct table_reservation reservation = {.count = count};
+        table_init(&table, &item_kind);
+        while (!table_reserve_step(&table, &reservation)) {
+            table_check(&table);
+        }
+        size_t reserved = table_memory(&table);
+        table_check(&table);
+        insert_all(&table, items, count);
+        table_check(&table);
+        CHECK(table_memory(&table) <= reserved + reserved / 4);
+        reservation = (struct table_reservation){.count = 1000000};
+        CHECK(table_reserve_step(&table, &reservation));
+        table_deinit(&table);
+        free(items);
+    }
+}
+
+TEST(table, room_is_made_in_a_table_that_was_emptied)
+{
+    struct item *items = items_new(5000);
+    struct table table;
+    struct table_reservation reservation = {.count = 20000};
+    table_init(&table, &item_kind);
+    for (size_t used = 1; used <= 5000; used *= 5) {
+        insert_all(&table, items, used);
+        for (size_t i = 0; i < used; i++) {
+            CHECK(table_remove(&table, items[i].hash, &items[i].key, item_equal) == &items[i]);
+        }
+        reservation = (struct table_reservation){.count = 20000};
+        while (!table_reserve_step(&table, &reservation)) {
+            table_check(&table);
+        }
+    }
+    table_deinit(&table);
+    free(items);
+}
