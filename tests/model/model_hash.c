@@ -109,7 +109,7 @@ static void on_expired(void *context, struct slice field)
             return;
         }
     }
-    CHECK(!"a field that was never put");
+    test_fail(__FILE__, __LINE__, "a field that was never put");
 }
 
 /* Time passes, and some or all of what is due goes. */

@@ -13,8 +13,8 @@ import os
 
 from page import number, preamble, replace_part, table, verdict, whole
 from plots import bars
-from servers import (FLOOR_NAME, OURO_EPOLL, OURO_URING, ROOT, Failed, contenders, exit_on_signals,
-                     raise_open_files, redis_name, rounds, say, short)
+from servers import (FLOOR_NAME, OURO_EPOLL, OURO_URING, ROOT, Failed, chunked, contenders, encode,
+                     exit_on_signals, raise_open_files, redis_name, rounds, say, scaled, short)
 from speed import Case, above_floor, median, own_share, ratio, run_cases
 
 SIZES = "1000000,7000000,10000000"
@@ -36,11 +36,39 @@ def main_cases(sizes):
     return cases
 
 
+def large_cases(case, size):
+    """Whole collections read or combined, and a sorted set of as many members as there are keys."""
+    def fields():
+        return chunked(1000, lambda n: encode("HSET", "large:hash", "field:%d" % n, "x" * 16))
+
+    def scores():
+        return chunked(1000, lambda n: encode("ZADD", "large:zset", n, "member:%d" % n))
+
+    def sets():
+        for key, first in (("large:set1", 0), ("large:set2", 50000)):
+            yield from chunked(100000, lambda n: encode("SADD", key, "member:%d" % (first + n)))
+
+    def elements():
+        return chunked(scaled(size), lambda n: encode("ZADD", "large:board", n * 7919 % size,
+                                                      "element:%012d" % n))
+
+    return [
+        case("hgetall_1000", count=8000, fill=fields, filled=["large:hash"],
+             words=["HGETALL", "large:hash"]),
+        case("zrange_1000", count=8000, fill=scores, filled=["large:zset"],
+             words=["ZRANGE", "large:zset", "0", "-1"]),
+        case("sinter_100000", count=60, pipeline=1, clients=2, fill=sets,
+             filled=["large:set1", "large:set2"], words=["SINTER", "large:set1", "large:set2"]),
+        case("zadd_1m", fill=elements, filled=["large:board"],
+             words=["ZADD", "large:board", "__rand_int__", "element:__rand_int__"]),
+    ]
+
+
 def other_cases(size):
     """What redis-benchmark does to other types, with its own names and value lengths."""
     def case(test, count=300000, **options):
         return Case(test, size=size, count=count, value_len=3, rounds_max=3, **options)
-    return [
+    return large_cases(case, size) + [
         case("ping_mbulk"),
         case("incr"),
         case("mset", count=60000),

@@ -37,6 +37,13 @@ def small_hashes(count):
     return chunked(count, lambda number: head + b"key:%012d\r\n" % number + tail)
 
 
+def volatile_fields(count):
+    words = (b"HSETEX", b"big", b"EX", b"%d" % TTL_S, b"FIELDS", b"1")
+    head = b"*8\r\n" + b"".join(map(bulk, words))
+    tail = bulk("0123456789abcdef")
+    return chunked(count, lambda number: head + bulk(b"field:%d" % number) + tail)
+
+
 # name, a short name for the plot, the most bytes that are aimed at, what makes the requests
 CASES = [
     ("string, 8-byte value", "string\n8", 48, lambda count: set_requests(count, 8)),
@@ -49,6 +56,10 @@ CASES = [
      members("HSET", "big", b"field:%d", b"0123456789abcdef")),
     ("large set member (`member:N`)", "large set\nmember", 28,
      members("SADD", "big", b"member:%d")),
+    ("large set member (an integer)", "large set\ninteger", 16, members("SADD", "big", b"%d7")),
+    ("large hash, the same with a TTL for each field", "large hash\nfield, TTL", 64,
+     volatile_fields),
+    ("list element (`element:N`)", "list\nelement", 18, members("RPUSH", "big", b"element:%d")),
     ("small hash, 4 fields", "small hash", 112, small_hashes),
 ]
 IDLE_MOST = 1000

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import time
 
-from servers import FLOOR_NAME, Failed, Fleet, child, say, scaled, set_requests, short
+from servers import FLOOR_NAME, Failed, Fleet, Link, child, say, scaled, set_requests, short
 
 VALUE_LEN = 64
 RUN_S_MAX = 600
@@ -21,14 +21,17 @@ SETTLE_S = 0.05  # The server sees the end of the connections after redis-benchm
 
 class Case:
     """One load. `words` replaces redis-benchmark's own test of that name. `before` names tests that
-    put in place what this one takes away; `drop` is a key that is deleted first. Neither is
-    measured."""
+    put in place what this one takes away; `drop` is a key that is deleted first; `fill` makes the
+    requests that each server gets once before the first round, and `filled` names the keys that they
+    make, deleted after the last. None of these is measured."""
 
     def __init__(self, test, pipeline=16, clients=50, size=1000000, transport="tcp", count=0,
-                 value_len=VALUE_LEN, words=(), before=(), drop="", rounds_max=99):
+                 value_len=VALUE_LEN, words=(), before=(), drop="", fill=None, filled=(),
+                 rounds_max=99):
         self.test, self.pipeline, self.clients = test, pipeline, clients
         self.size, self.transport, self.value_len = size, transport, value_len
         self.words, self.before, self.drop = list(words), list(before), drop
+        self.fill, self.filled = fill, filled
         self.rounds_max = rounds_max
         batch = clients * pipeline
         count = count or (600000 if pipeline > 1 else 120000)
@@ -99,10 +102,37 @@ def measure(server, case):
     return figures
 
 
+def prepare(case, server):
+    if case.fill and not server.is_floor:
+        link = Link(server.port)
+        link.load(case.fill())
+        link.close()
+
+
+def clear(case, servers):
+    for server in servers:
+        if case.filled and not server.is_floor:
+            link = Link(server.port)
+            link.ask("DEL", *case.filled)
+            link.close()
+
+
+def able_servers(case, servers):
+    """Those that take what the case puts in place."""
+    able = []
+    for server in servers:
+        try:
+            prepare(case, server)
+            able.append(server)
+        except Failed as failure:
+            say("    %s: %s" % (server.name, failure))
+    return able
+
+
 def run_case(case, servers, rounds):
     """{server: [figures per round]}; a server that cannot do it has no rows."""
     table = {server.name: [] for server in servers}
-    able = list(servers)
+    able = able_servers(case, servers)
     for number in range(min(rounds, case.rounds_max)):
         for server in list(reversed(able) if number % 2 else able):
             try:
@@ -111,6 +141,7 @@ def run_case(case, servers, rounds):
                 say("    %s: %s" % (server.name, failure))
                 table[server.name] = []
                 able.remove(server)
+    clear(case, servers)
     for name, rows in table.items():
         add_user_share(rows)
         if rows:

@@ -45,9 +45,10 @@ def options(w):
     return words
 
 
-def plain_options(w):
+def plain_options(w, can_count=True):
+    """Which of places that are equally far COUNT takes is left to chance, so what is stored has none."""
     words = list(w.one_of([(), (), ("ASC",), ("DESC",)]))
-    if w.chance(0.3):
+    if can_count and w.chance(0.3):
         words += ["COUNT", w.one_of([1, 2, 5, 100, 0, -1, b"x"])]
         if w.chance(0.3):
             words.append("ANY")
@@ -80,7 +81,7 @@ def geosearchstore(w):
     stored = ["STOREDIST"] if w.chance(0.3) else []
     if w.chance(0.03):
         stored.append("WITHDIST")
-    return ("GEOSEARCHSTORE", w.one_of([b"geostore", w.key()]), key(w), *search(w), *plain_options(w), *stored)
+    return ("GEOSEARCHSTORE", w.one_of([b"geostore", w.key()]), key(w), *search(w), *plain_options(w, False), *stored)
 
 
 def georadius(w):
@@ -91,7 +92,7 @@ def georadius(w):
     else:
         words = ["GEORADIUSBYMEMBER" + readonly, key(w), w.one_of(MEMBERS), radius(w), unit]
     if w.chance(0.2):
-        words += [*plain_options(w), w.one_of(["STORE", "STOREDIST"]), b"geostore"]
+        words += [*plain_options(w, False), w.one_of(["STORE", "STOREDIST"]), b"geostore"]
     else:
         words += options(w)
     return tuple(words)

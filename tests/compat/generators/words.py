@@ -76,10 +76,11 @@ class Words:
         return FAR_SECONDS + self.below(1000)
 
     def ttl_or_odd(self):
-        """Seconds or milliseconds from now that are far, past or refused."""
+        """Seconds or milliseconds from now that are far, past or refused. Far ones are a minute apart, so
+        that GT and LT do not depend on when they are compared."""
         draw = self.random()
         if draw < 0.7:
-            return FAR_SECONDS * 1000 + self.below(1000)
+            return FAR_SECONDS * 1000 + self.below(1000) * 60000
         if draw < 0.85:
             return -1 - self.below(1000)
         return self.one_of([0, (1 << 63) - 1, 1 << 63, -(1 << 63), b"abc", b"1.5", b""])
