@@ -114,7 +114,7 @@ def compat_jobs(flavor, engine):
         Job("compat/differential release " + engine,
             [PYTHON, "tests/compat/differential.py", "--count", count], release, ("release",)),
         Job("compat/events release " + engine,
-            [PYTHON, "tests/compat/events.py", "--count", count], release, ("release",)),
+            [PYTHON, "tests/compat/events.py", "--count", str(DIFFERENTIAL_COUNT // 4)], release, ("release",)),
         Job("compat/badinputs %s %s" % (flavor, engine),
             [PYTHON, "tests/compat/badinputs.py"], checked, (flavor,)),
     ]

@@ -399,28 +399,11 @@ static void client_unblock_run(struct call *call)
     reply_integer(call->out, is_blocked);
 }
 
-/* ---- Client-side caching, as it is for a session that does not use it ---- */
-
-static void client_getredir_run(struct call *call)
-{
-    reply_integer(call->out, call->session->redirect_id);
-}
-
-static void client_trackinginfo_run(struct call *call)
-{
-    reply_map(call->out, 3);
-    reply_bulk_text(call->out, "flags");
-    reply_set(call->out, 1);
-    reply_bulk_text(call->out, "off");
-    reply_bulk_text(call->out, "redirect");
-    reply_integer(call->out, call->session->redirect_id);
-    reply_bulk_text(call->out, "prefixes");
-    reply_array(call->out, 0);
-}
-
 static void client_help_run(struct call *call)
 {
     static const char *const lines[] = {
+        "CACHING (YES|NO)",
+        "    Says whether what the next command reads is tracked (modes OPTIN and OPTOUT).",
         "GETNAME",
         "    Tells the name of this connection.",
         "GETREDIR",
@@ -463,6 +446,9 @@ static void client_help_run(struct call *call)
         "    Names the library that this connection uses, or its version.",
         "SETNAME <name>",
         "    Names this connection.",
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+        "         [OPTIN] [OPTOUT] [NOLOOP]",
+        "    Says whether this connection is told when keys that it has read change.",
         "TRACKINGINFO",
         "    Tells the state of tracking for this connection.",
         "UNBLOCK <clientid> [TIMEOUT|ERROR]",
@@ -490,15 +476,6 @@ static const struct command client_subcommands[] = {
      .since = "2.6.9",
      .group = "connection",
      .summary = "Tells the name of the connection.",
-     .complexity = "O(1)"},
-    {.name = "getredir",
-     .run = client_getredir_run,
-     .arity = 2,
-     .flags = OPEN_FLAGS,
-     .categories = ACL_CONNECTION,
-     .since = "6.0.0",
-     .group = "connection",
-     .summary = "Tells which client gets the connection's tracking messages.",
      .complexity = "O(1)"},
     {.name = "help",
      .run = client_help_run,
@@ -620,15 +597,6 @@ static const struct command client_subcommands[] = {
      .summary = "Names the connection.",
      .complexity = "O(1)",
      .syntax = "connection-name"},
-    {.name = "trackinginfo",
-     .run = client_trackinginfo_run,
-     .arity = 2,
-     .flags = OPEN_FLAGS,
-     .categories = ACL_CONNECTION,
-     .since = "6.2.0",
-     .group = "connection",
-     .summary = "Tells the state of tracking for the connection.",
-     .complexity = "O(1)"},
     {.name = "unblock",
      .run = client_unblock_run,
      .arity = -3,

@@ -153,6 +153,12 @@ struct session *exec_session_by_id(struct exec *exec, uint64_t id)
     return NULL;
 }
 
+struct session *exec_client(const struct exec *exec)
+{
+    const struct call *call = exec->outermost != NULL ? exec->outermost : exec->current;
+    return call != NULL ? call->session : NULL;
+}
+
 /* ---- Seams ---- */
 
 void exec_set_gate(struct exec *exec, enum gate_bit bit, gate_fn fn, void *context)

@@ -296,3 +296,7 @@ uint64_t command_histogram_bound_ns(unsigned bucket);
 struct list *exec_sessions(struct exec *exec); /* struct session.link, oldest first */
 uint64_t exec_session_count(const struct exec *exec);
 struct session *exec_session_by_id(struct exec *exec, uint64_t id); /* O(sessions) */
+
+/* The session whose command is being executed, whoever executes on its behalf (EXEC, a script); or
+ * NULL. */
+struct session *exec_client(const struct exec *exec);

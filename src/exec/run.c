@@ -167,8 +167,8 @@ static void note_slow(struct exec *exec, struct call *call, uint64_t ns)
 static void note_watchers(struct exec *exec, struct call *call)
 {
     if (exec->reader != NULL && (call->entry->flags & CMD_READONLY) != 0) {
-        const struct call *outer = exec->outermost != NULL ? exec->outermost : exec->current;
-        exec->reader(exec->reader_context, outer != NULL ? outer->session : call->session, call);
+        struct session *outer = exec_client(exec); /* The call itself is over. */
+        exec->reader(exec->reader_context, outer != NULL ? outer : call->session, call);
     }
     if (exec->monitor != NULL && (call->entry->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) == 0) {
         exec->monitor(exec->monitor_context, call);

@@ -117,17 +117,10 @@ void session_resume(struct session *session)
     }
 }
 
-/* The session whose command is being executed, whoever executes on its behalf; or NULL. */
-static const struct session *executing_session(const struct exec *exec)
-{
-    const struct call *call = exec->outermost != NULL ? exec->outermost : exec->current;
-    return call != NULL ? call->session : NULL;
-}
-
 struct reply *session_push_begin(struct session *session)
 {
     struct exec *exec = session->exec;
-    if (executing_session(exec) != session) {
+    if (exec_client(exec) != session) {
         session->out->is_muted = false;
         return session->out;
     }
@@ -146,7 +139,7 @@ static void mute_again(struct session *session)
 
 void session_push_end(struct session *session)
 {
-    if (executing_session(session->exec) != session) {
+    if (exec_client(session->exec) != session) {
         mute_again(session);
         if (session->ops != NULL) {
             session->ops->wake(session);

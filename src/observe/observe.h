@@ -1,5 +1,6 @@
 /* What the server tells about itself while it runs: slow commands (SLOWLOG), latency events
- * (LATENCY), and every command as it comes (MONITOR). Each is a struct owned by the composition
+ * (LATENCY), every command as it comes (MONITOR), and changes of keys that clients hold copies of
+ * (CLIENT TRACKING). Each is a struct owned by the composition
  * root that hooks into exec. */
 #pragma once
 
@@ -27,6 +28,31 @@ void latency_configure(struct latency *latency, int64_t threshold_ms);
 struct monitor;
 struct monitor *monitor_new(struct exec *exec);
 void monitor_free(struct monitor *monitor);
+
+/* Client-side caching: sessions that are told when keys change that they have read. `hash_seed` is
+ * drawn once per process. */
+struct tracking;
+struct tracking *tracking_new(struct exec *exec, uint64_t hash_seed);
+
+/* All sessions must be closed before. */
+void tracking_free(struct tracking *tracking);
+
+/* At most so many keys are remembered; 0: as many as are read. */
+void tracking_configure(struct tracking *tracking, uint64_t keys_max);
+
+/* Tells what clients in BCAST mode are told at the end of a turn: before its replies are sent. */
+void tracking_flush(struct tracking *tracking);
+
+struct tracking_counts {
+    size_t clients, keys, items, prefixes; /* An item is a key that one client has read. */
+};
+struct tracking_counts tracking_counts(const struct tracking *tracking);
+
+/* Bytes of all this: the clients', never the data set's. O(1). */
+size_t tracking_memory(const struct tracking *tracking);
+
+/* Adds CLIENT TRACKING, CACHING, GETREDIR and TRACKINGINFO to CLIENT, which is there already. */
+void tracking_register(struct exec *exec, struct tracking *tracking);
 
 /* Adds SLOWLOG, LATENCY and MONITOR to the registry. */
 void observe_register(struct exec *exec, struct slowlog *slowlog, struct latency *latency,

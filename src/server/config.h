@@ -73,6 +73,7 @@ struct config {
     int64_t slowlog_us, slowlog_max;
     int64_t latency_threshold_ms;
     bool latency_tracking;
+    int64_t tracking_keys_max; /* tracking-table-max-keys */
     double percentiles[CONFIG_PERCENTILES_MAX];
     unsigned percentile_count;
 

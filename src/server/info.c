@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "exec/block.h"
 #include "exec/multi.h"
+#include "observe/observe.h"
 #include "pubsub/pubsub.h"
 #include "server/config_internal.h"
 #include "server/server.h"
@@ -111,7 +112,7 @@ static void write_clients(struct server *server, struct buf *out)
     line_u64(out, "client_recent_max_input_buffer", net->memory_peak_query);
     line_u64(out, "client_recent_max_output_buffer", net->memory_peak_output);
     line_u64(out, "blocked_clients", blocked.session_count);
-    line_u64(out, "tracking_clients", 0);
+    line_u64(out, "tracking_clients", tracking_counts(server->tracking).clients);
     line_u64(out, "clients_in_timeout_table", blocked.timeout_count);
     struct multi_stats watching = multi_stats(server->exec);
     line_u64(out, "watching_clients", watching.watching_sessions);
@@ -283,13 +284,19 @@ static void write_stats_pubsub(struct server *server, struct buf *out)
     line_u64(out, "pubsubshard_channels", counts.shard_channels);
 }
 
+static void write_stats_tracking(struct server *server, struct buf *out)
+{
+    struct tracking_counts counts = tracking_counts(server->tracking);
+    line_u64(out, "tracking_total_keys", counts.keys);
+    line_u64(out, "tracking_total_items", counts.items);
+    line_u64(out, "tracking_total_prefixes", counts.prefixes);
+}
+
 static void write_stats(struct server *server, struct buf *out)
 {
     static const char *const zeros[] = {"latest_fork_usec", "total_forks", "migrate_cached_sockets",
                                         "slave_expires_tracked_keys", NULL};
-    static const char *const rest[] = {"current_active_defrag_time", "tracking_total_keys",
-                                       "tracking_total_items",       "tracking_total_prefixes",
-                                       "unexpected_error_replies",   NULL};
+    static const char *const rest[] = {"unexpected_error_replies", NULL};
     static const char *const threads[] = {"io_threaded_reads_processed",
                                           "io_threaded_writes_processed", "reply_buffer_shrinks",
                                           "reply_buffer_expands", NULL};
@@ -309,6 +316,8 @@ static void write_stats(struct server *server, struct buf *out)
     write_stats_pubsub(server, out);
     lines_zero(out, zeros);
     write_stats_defrag(keys, out);
+    line_u64(out, "current_active_defrag_time", 0);
+    write_stats_tracking(server, out);
     lines_zero(out, rest);
     line_u64(out, "total_error_replies", exec_stats(server->exec)->errors_count);
     line_u64(out, "dump_payload_sanitizations", 0);

@@ -61,7 +61,8 @@ static size_t overhead_of(void *context)
 
 size_t server_overhead(const struct server *server)
 {
-    return server->start_memory + net_memory(server->net) + pubsub_memory(server->pubsub);
+    return server->start_memory + net_memory(server->net) + pubsub_memory(server->pubsub) +
+           tracking_memory(server->tracking);
 }
 
 /* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
@@ -177,6 +178,7 @@ static void apply_observe(struct server *server)
     slowlog_configure(server->slowlog, config->slowlog_us, (uint64_t)config->slowlog_max);
     latency_configure(server->latency, config->latency_threshold_ms);
     exec_set_latency_tracking(server->exec, config->latency_tracking);
+    tracking_configure(server->tracking, (uint64_t)config->tracking_keys_max);
 }
 
 static void on_insert(void *context, struct db *db, struct slice key)
@@ -427,6 +429,7 @@ static void register_commands(struct server *server)
     commands_register_all(server->exec, &server->identity, &server->limits);
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
     pubsub_register(server->exec, server->pubsub);
+    tracking_register(server->exec, server->tracking);
     server_register_config(server);
     server_register_info(server);
     server_register_admin(server);
@@ -457,6 +460,7 @@ static void build_core(struct server *server)
     server->latency = latency_new(server->exec);
     server->monitor = monitor_new(server->exec);
     server->pubsub = pubsub_new(server->exec, draw_seed());
+    server->tracking = tracking_new(server->exec, draw_seed());
     server->net = net_new(server->ring, server->exec);
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
     loading_init(server);
@@ -509,6 +513,7 @@ void server_free(struct server *server)
         slowlog_free(server->slowlog);
         work_drain(&server->work);
         pubsub_free(server->pubsub);
+        tracking_free(server->tracking);
         exec_free(server->exec);
         keyspace_free(server->keyspace);
         work_drain(&server->work);
@@ -602,6 +607,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
 {
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
     is_more |= run_background(server);
+    tracking_flush(server->tracking);
     is_more |= net_flush(server->net);
     int64_t end_us = clock_mono_us();
     if (end_us - server->now.mono_us > server->turn_longest_us) {

@@ -31,6 +31,7 @@ struct slowlog;
 struct latency;
 struct monitor;
 struct pubsub;
+struct tracking;
 
 enum { SERVER_RUN_ID_LEN = 40 };
 
@@ -74,6 +75,7 @@ struct server {
     struct latency *latency;
     struct monitor *monitor;
     struct pubsub *pubsub;
+    struct tracking *tracking;
     struct connection_family identity; /* What HELLO tells of us. */
     struct type_limits limits;         /* What commands of collections convert by. */
 

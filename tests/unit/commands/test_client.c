@@ -182,7 +182,7 @@ TEST(client, unblock_ends_the_wait_of_a_blocked_client)
     room_deinit(&room);
 }
 
-TEST(client, modes_and_tracking_that_is_off)
+TEST(client, modes_and_help)
 {
     struct room room;
     room_init(&room);
@@ -191,10 +191,6 @@ TEST(client, modes_and_tracking_that_is_off)
     CHECK_SAY(&room.fixture, "client no-touch on", "+OK\r\n");
     CHECK(room.fixture.client.session.flags == (SESSION_NO_EVICT | SESSION_NO_TOUCH));
     CHECK_SAY(&room.fixture, "client no-touch off", "+OK\r\n");
-    CHECK_SAY(&room.fixture, "client getredir", ":-1\r\n");
-    CHECK_SAY(&room.fixture, "client trackinginfo",
-              "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n"
-              "$8\r\nprefixes\r\n*0\r\n");
     CHECK(strstr(say(&room.fixture, "client help"),
                  "+CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:\r\n") != NULL);
     room_deinit(&room);
