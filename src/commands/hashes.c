@@ -215,6 +215,24 @@ static void hlen_run(struct call *call)
 
 enum { LIST_FIELDS = 1 << 0, LIST_VALUES = 1 << 1 };
 
+/* Up to SLICED_STEP pairs; false: that was all. */
+static inline bool list_some(struct call *call, struct hash_walk *walk, unsigned what)
+{
+    struct hash_pair pair;
+    for (unsigned left = SLICED_STEP; left > 0; left--) {
+        if (!hash_walk_next(walk, &pair)) {
+            return false;
+        }
+        if ((what & LIST_FIELDS) != 0) {
+            hashes_reply_item(call->out, &pair.field);
+        }
+        if ((what & LIST_VALUES) != 0) {
+            hashes_reply_item(call->out, &pair.text);
+        }
+    }
+    return true;
+}
+
 static void list_with(struct call *call, unsigned what)
 {
     struct value *value;
@@ -223,6 +241,9 @@ static void list_with(struct call *call, unsigned what)
     }
     int64_t hidden_ms = call_hidden_ms(call);
     size_t count = value == NULL ? 0 : hash_count_shown(value, hidden_ms);
+    if (call_slice(call, count)) {
+        return;
+    }
     if (what == (LIST_FIELDS | LIST_VALUES)) {
         reply_map(call->out, count);
     } else {
@@ -232,15 +253,8 @@ static void list_with(struct call *call, unsigned what)
         return;
     }
     struct hash_walk walk = hash_walk(value);
-    struct hash_pair pair;
     walk.hidden_ms = hidden_ms;
-    while (hash_walk_next(&walk, &pair)) {
-        if ((what & LIST_FIELDS) != 0) {
-            hashes_reply_item(call->out, &pair.field);
-        }
-        if ((what & LIST_VALUES) != 0) {
-            hashes_reply_item(call->out, &pair.text);
-        }
+    while (list_some(call, &walk, what) && call_yield_sending(call)) {
     }
 }
 

@@ -6,6 +6,7 @@
 
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/hash/hash.h"
 
 static inline struct hash_rules hashes_rules(const struct call *call)

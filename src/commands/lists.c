@@ -223,6 +223,15 @@ static void llen_run(struct call *call)
     }
 }
 
+static inline void lrange_some(struct reply *out, struct list_iterator *iterator, size_t count)
+{
+    struct list_item item;
+    for (; count > 0; count--) {
+        list_next(iterator, &item);
+        lists_reply(out, &item);
+    }
+}
+
 /* LRANGE key start stop */
 static void lrange_run(struct call *call)
 {
@@ -237,16 +246,22 @@ static void lrange_run(struct call *call)
     if (value != NULL) {
         range = lists_clamp(start, stop, list_len(value));
     }
+    if (call_slice(call, range.count)) {
+        return;
+    }
     reply_array(call->out, range.count);
     if (range.count == 0) {
         return;
     }
     struct list_iterator iterator;
-    struct list_item item;
     list_iterate(value, range.first, false, &iterator);
-    for (size_t i = 0; i < range.count; i++) {
-        list_next(&iterator, &item);
-        lists_reply(call->out, &item);
+    while (range.count > 0) {
+        size_t count = range.count < SLICED_STEP ? range.count : SLICED_STEP;
+        lrange_some(call->out, &iterator, count);
+        range.count -= count;
+        if (!call_yield_sending(call)) {
+            return;
+        }
     }
 }
 

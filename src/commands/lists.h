@@ -3,6 +3,7 @@
 
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/limits.h"
 #include "types/list/list.h"
 

@@ -134,9 +134,13 @@ static void smembers_run(struct call *call)
     if (!call_find(call, 1, VALUE_SET, &value)) {
         return;
     }
-    reply_set(call->out, value == NULL ? 0 : set_count(value));
+    size_t count = value == NULL ? 0 : set_count(value);
+    if (call_slice(call, count)) {
+        return;
+    }
+    reply_set(call->out, count);
     if (value != NULL) {
-        sets_reply_members(call->out, value);
+        sets_reply_members(call, value);
     }
 }
 

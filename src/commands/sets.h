@@ -3,6 +3,7 @@
 
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/set/set.h"
 
 /* The limits that the family was registered with, and the server's hash. */
@@ -20,14 +21,18 @@ static inline void sets_reply_item(struct reply *out, const struct set_item *ite
 }
 
 /* All members, without a header. */
-static inline void sets_reply_members(struct reply *out, const struct value *value)
+static inline void sets_reply_members(struct call *call, const struct value *value)
 {
     struct set_walk walk;
     struct set_item item;
+    unsigned left;
     set_walk_begin(&walk, value);
-    while (set_walk_next(&walk, &item)) {
-        sets_reply_item(out, &item);
-    }
+    do {
+        left = SLICED_STEP;
+        for (; left > 0 && set_walk_next(&walk, &item); left--) {
+            sets_reply_item(call->out, &item);
+        }
+    } while (left == 0 && call_yield_sending(call));
 }
 
 /* Reports that members left the key at `index`, and removes it when none are left: `event`, then

@@ -23,8 +23,9 @@
 enum {
     BATCH = 64,
     OPERANDS_INLINE = 16,
-    COUNT_FIRST_MIN = 1024, /* Results of smaller sets are not counted first. */
-    BUILD_COST = 6,         /* Adding a member to a table, in comparisons of a lookup. */
+    SLICED_EXPECT_MAX = 64 * 1024, /* Members that a table is made ready for in one step. */
+    COUNT_FIRST_MIN = 1024,        /* Results of smaller sets are not counted first. */
+    BUILD_COST = 6,                /* Adding a member to a table, in comparisons of a lookup. */
 };
 
 /* ---- Operands ---- */
@@ -95,7 +96,8 @@ struct sink {
     struct reply *out;   /* Replying. */
     struct place result; /* Building. */
     struct set_rules rules;
-    bool has_failed; /* No memory. */
+    bool has_failed;  /* No memory. */
+    bool is_given_up; /* Nobody wants the result. */
 };
 
 static bool sink_reply(struct sink *sink, const struct set_item *items, size_t count)
@@ -139,8 +141,9 @@ struct filter {
     bool is_in; /* Keep what every one has; else, what none has. */
 };
 
-/* Walks a set and gives the sink what passes. False: the sink wants no more. */
-static bool walk_filtered(const struct value *value, const struct filter *filter, struct sink *sink)
+/* Walks a set and gives the sink what passes. False: the sink wants no more. May yield. */
+static bool walk_filtered(struct call *call, const struct value *value, const struct filter *filter,
+                          struct sink *sink)
 {
     struct set_item items[BATCH];
     struct set_walk walk;
@@ -158,12 +161,16 @@ static bool walk_filtered(const struct value *value, const struct filter *filter
         if (count > 0 && !sink->take(sink, items, count)) {
             return false;
         }
+        if (!call_yield(call)) {
+            sink->is_given_up = true;
+            return false;
+        }
     }
 }
 
-static void walk_all(const struct value *value, struct sink *sink)
+static void walk_all(struct call *call, const struct value *value, struct sink *sink)
 {
-    walk_filtered(value, &(struct filter){.count = 0}, sink);
+    walk_filtered(call, value, &(struct filter){.count = 0}, sink);
 }
 
 /* ---- A table on the side ---- */
@@ -176,6 +183,7 @@ static bool side_init(struct sink *side, const struct call *call, size_t expecte
     struct set_item nothing = set_item_of(slice_of("", 0));
     *side = (struct sink){.take = sink_store, .rules = sets_rules(call)};
     side->rules.limits = &no_limits;
+    expected = call->sliced != NULL && expected > SLICED_EXPECT_MAX ? SLICED_EXPECT_MAX : expected;
     side->result.value =
         set_try_new(slice_of("", 0), &nothing, expected > 0 ? expected : 1, &side->rules);
     side->has_failed = side->result.value == NULL;
@@ -183,12 +191,13 @@ static bool side_init(struct sink *side, const struct call *call, size_t expecte
 }
 
 /* Gives all of it to the sink, unless it failed, and frees it. */
-static void side_deinit(struct sink *side, const struct call *call, struct sink *sink)
+static void side_deinit(struct sink *side, struct call *call, struct sink *sink)
 {
-    if (!side->has_failed) {
-        walk_all(side->result.value, sink);
+    if (!side->has_failed && !side->is_given_up) {
+        walk_all(call, side->result.value, sink);
     }
     sink->has_failed |= side->has_failed;
+    sink->is_given_up |= side->is_given_up;
     if (side->result.value != NULL) {
         value_free(side->result.value, exec_work(call->exec));
     }
@@ -196,14 +205,14 @@ static void side_deinit(struct sink *side, const struct call *call, struct sink 
 
 /* ---- The three operations ---- */
 
-static void set_intersect(struct operands *operands, struct sink *sink)
+static void set_intersect(struct call *call, struct operands *operands, struct sink *sink)
 {
     qsort(operands->at, operands->count, sizeof(struct operand), compare_counts);
     if (operands->at[0].count == 0) {
         return;
     }
     struct filter filter = {.at = operands->at + 1, .count = operands->count - 1, .is_in = true};
-    walk_filtered(operands->at[0].value, &filter, sink);
+    walk_filtered(call, operands->at[0].value, &filter, sink);
 }
 
 /* Whether looking members up one set after the other is cheaper than a table of all of them. */
@@ -220,7 +229,7 @@ static bool union_is_cheap(const struct operands *operands)
     return lookups <= members * BUILD_COST;
 }
 
-static void set_unite(const struct call *call, struct operands *operands, struct sink *sink)
+static void set_unite(struct call *call, struct operands *operands, struct sink *sink)
 {
     qsort(operands->at, operands->count, sizeof(struct operand), compare_counts_down);
     bool is_cheap = sink->take == sink_store || union_is_cheap(operands);
@@ -233,7 +242,7 @@ static void set_unite(const struct call *call, struct operands *operands, struct
         struct filter filter = {.at = operands->at, .count = i};
         bool must_filter = is_cheap && sink->take != sink_store; /* A stored set filters itself. */
         filter.count = must_filter ? i : 0;
-        if (!walk_filtered(operands->at[i].value, &filter, is_cheap ? sink : &side)) {
+        if (!walk_filtered(call, operands->at[i].value, &filter, is_cheap ? sink : &side)) {
             break;
         }
     }
@@ -254,19 +263,24 @@ static bool difference_is_cheap(const struct operands *operands)
     return operands->at[0].count * cost <= members * BUILD_COST;
 }
 
-static void subtract_others(struct operands *operands, struct sink *side)
+static void subtract_others(struct call *call, struct operands *operands, struct sink *side)
 {
+    size_t seen = 0;
     for (size_t i = 1; i < operands->count && operands->at[i].count > 0; i++) {
         struct set_walk walk;
         struct set_item item;
         set_walk_begin(&walk, operands->at[i].value);
         while (set_walk_next(&walk, &item)) {
             set_remove(&side->result, &item);
+            if (++seen % SLICED_STEP == 0 && !call_yield(call)) {
+                side->is_given_up = true;
+                return;
+            }
         }
     }
 }
 
-static void set_subtract(const struct call *call, struct operands *operands, struct sink *sink)
+static void set_subtract(struct call *call, struct operands *operands, struct sink *sink)
 {
     const struct operand *first = &operands->at[0];
     if (first->count == 0) {
@@ -275,7 +289,7 @@ static void set_subtract(const struct call *call, struct operands *operands, str
     qsort(operands->at + 1, operands->count - 1, sizeof(struct operand), compare_counts_down);
     if (difference_is_cheap(operands)) {
         struct filter filter = {.at = operands->at + 1, .count = operands->count - 1};
-        walk_filtered(first->value, &filter, sink);
+        walk_filtered(call, first->value, &filter, sink);
         return;
     }
     struct sink side;
@@ -283,20 +297,46 @@ static void set_subtract(const struct call *call, struct operands *operands, str
         sink->has_failed = true;
         return;
     }
-    walk_all(first->value, &side);
-    if (!side.has_failed) {
-        subtract_others(operands, &side);
+    walk_all(call, first->value, &side);
+    if (!side.has_failed && !side.is_given_up) {
+        subtract_others(call, operands, &side);
     }
     side_deinit(&side, call, sink);
 }
 
 enum algebra { INTERSECTION, UNION, DIFFERENCE };
 
-static void operate(const struct call *call, enum algebra algebra, struct operands *operands,
+/* Members that will be looked at: of an intersection, those of the smallest set. */
+static size_t operands_size(enum algebra algebra, const struct operands *operands)
+{
+    size_t least = SIZE_MAX;
+    size_t all = 0;
+    for (size_t i = 0; i < operands->count; i++) {
+        least = operands->at[i].count < least ? operands->at[i].count : least;
+        all += operands->at[i].count;
+    }
+    return algebra == INTERSECTION ? least : algebra == UNION ? all : operands->at[0].count;
+}
+
+/* The operands of a call; false: there is nothing more to do, and nothing to deinit. */
+static bool algebra_begin(struct call *call, enum algebra algebra, struct operands *operands,
+                          uint32_t first, size_t count)
+{
+    if (!operands_init(call, operands, first, count)) {
+        return false;
+    }
+    if (call_slice(call, operands_size(algebra, operands))) {
+        operands_deinit(operands);
+        return false;
+    }
+    return true;
+}
+
+static void operate(struct call *call, enum algebra algebra, struct operands *operands,
                     struct sink *sink)
 {
     if (algebra == INTERSECTION) {
-        set_intersect(operands, sink);
+        set_intersect(call, operands, sink);
     } else if (algebra == UNION) {
         set_unite(call, operands, sink);
     } else {
@@ -310,7 +350,7 @@ static void algebra_reply(struct call *call, enum algebra algebra)
 {
     struct operands operands;
     struct reply_mark mark;
-    if (!operands_init(call, &operands, 1, call->args.count - 1)) {
+    if (!algebra_begin(call, algebra, &operands, 1, call->args.count - 1)) {
         return;
     }
     struct sink sink = {.take = sink_reply, .out = call->out};
@@ -367,11 +407,11 @@ static void sintercard_run(struct call *call)
     int64_t limit = 0;
     struct operands operands;
     if (!sintercard_parse(call, &key_count, &limit) ||
-        !operands_init(call, &operands, 2, (size_t)key_count)) {
+        !algebra_begin(call, INTERSECTION, &operands, 2, (size_t)key_count)) {
         return;
     }
     struct sink sink = {.take = sink_count, .count_max = limit == 0 ? SIZE_MAX : (size_t)limit};
-    set_intersect(&operands, &sink);
+    set_intersect(call, &operands, &sink);
     reply_count(call->out, sink.count);
     operands_deinit(&operands);
 }
@@ -405,6 +445,7 @@ static bool result_init(struct call *call, enum algebra algebra, struct operands
 {
     struct set_item number = set_item_of_i64(0);
     size_t expected = result_expect(call, algebra, operands);
+    expected = call->sliced != NULL && expected > SLICED_EXPECT_MAX ? SLICED_EXPECT_MAX : expected;
     *sink = (struct sink){.take = sink_store, .rules = sets_rules(call)};
     sink->result.value = set_try_new(call->args.at[1], &number, 1, &sink->rules);
     return sink->result.value != NULL && set_try_expect(&sink->result, expected, &sink->rules);
@@ -431,7 +472,7 @@ static void algebra_store(struct call *call, enum algebra algebra, const char *e
 {
     struct operands operands;
     struct sink sink;
-    if (!operands_init(call, &operands, 2, call->args.count - 2)) {
+    if (!algebra_begin(call, algebra, &operands, 2, call->args.count - 2)) {
         return;
     }
     bool is_ready = result_init(call, algebra, &operands, &sink);
@@ -439,14 +480,16 @@ static void algebra_store(struct call *call, enum algebra algebra, const char *e
         operate(call, algebra, &operands, &sink);
     }
     operands_deinit(&operands);
-    if (is_ready && !sink.has_failed) {
+    if (is_ready && !sink.has_failed && !sink.is_given_up) {
         result_store(call, &sink, event);
         return;
     }
     if (sink.result.value != NULL) {
         value_free(sink.result.value, exec_work(call->exec));
     }
-    reply_error(call->out, ERR_NO_MEMORY);
+    if (!sink.is_given_up) {
+        reply_error(call->out, ERR_NO_MEMORY);
+    }
 }
 
 /* SINTERSTORE destination key [key ...] */

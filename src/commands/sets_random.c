@@ -84,7 +84,7 @@ static void spop_some(struct call *call, struct place *place, size_t count)
 static void spop_all(struct call *call, struct place place)
 {
     struct slice effect[] = {slice_from_text("DEL"), call->args.at[1]};
-    sets_reply_members(call->out, place.value);
+    sets_reply_members(call, place.value);
     call_remove(call, 1, place);
     call_effect(call, effect, 2);
     call_changed(call, 1, "spop");

@@ -22,19 +22,32 @@ void zsets_lost_members(struct call *call, uint32_t index, struct place place, c
     }
 }
 
-void zsets_reply_ranks(struct reply *out, const struct value *value, struct zset_ranks ranks,
+static inline void reply_some(struct reply *out, struct zset_walk *walk, size_t count,
+                              bool with_scores)
+{
+    struct zset_item item;
+    for (; count > 0 && zset_walk_next(walk, &item); count--) {
+        zsets_reply_item(out, item.member, item.score, with_scores);
+    }
+}
+
+void zsets_reply_ranks(struct call *call, const struct value *value, struct zset_ranks ranks,
                        bool is_reverse, bool with_scores)
 {
     size_t count = ranks.end > ranks.first ? ranks.end - ranks.first : 0;
-    zsets_reply_header(out, count, with_scores);
+    zsets_reply_header(call->out, count, with_scores);
     if (count == 0) {
         return;
     }
     struct zset_walk walk;
-    struct zset_item item;
     zset_walk_begin(&walk, value, is_reverse ? ranks.end - 1 : ranks.first, is_reverse);
-    for (; count > 0 && zset_walk_next(&walk, &item); count--) {
-        zsets_reply_item(out, item.member, item.score, with_scores);
+    while (count > 0) {
+        size_t some = count < SLICED_STEP ? count : SLICED_STEP;
+        reply_some(call->out, &walk, some, with_scores);
+        count -= some;
+        if (!call_yield_sending(call)) {
+            return;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/zset/zset.h"
 
 #define ERR_SCORE_NAN "ERR resulting score is not a number (NaN)"
@@ -38,8 +39,8 @@ static inline void zsets_reply_item(struct reply *out, struct slice member, doub
     }
 }
 
-/* The members of the ranks first .. end - 1, from the last on when `is_reverse`. */
-void zsets_reply_ranks(struct reply *out, const struct value *value, struct zset_ranks ranks,
+/* The members of the ranks first .. end - 1, from the last on when `is_reverse`. May yield. */
+void zsets_reply_ranks(struct call *call, const struct value *value, struct zset_ranks ranks,
                        bool is_reverse, bool with_scores);
 
 /* Puts a member into a set that is being built. False: no memory, the error is in the reply. */

@@ -121,9 +121,16 @@ static double aggregated(enum aggregate aggregate, double a, double b)
 
 /* ---- The operations: each puts its result into the set at `place` ---- */
 
+/* Counts a member that was looked at. False: the call was given up. */
+static inline bool goes_on(struct call *call, size_t *seen)
+{
+    return ++*seen % SLICED_STEP != 0 || call_yield(call);
+}
+
 static bool run_union(struct call *call, const struct combine *combine, struct place *place)
 {
     struct input_walk walk;
+    size_t seen = 0;
     for (uint32_t i = 0; i < combine->input_count; i++) {
         const struct input *input = &combine->inputs[i];
         input_walk_begin(&walk, input->value);
@@ -133,7 +140,7 @@ static bool run_union(struct call *call, const struct combine *combine, struct p
             if (i > 0 && zset_score(place->value, walk.item.member, &old)) {
                 score = aggregated(combine->aggregate, old, score);
             }
-            if (!zsets_collect(call, place, walk.item.member, score)) {
+            if (!zsets_collect(call, place, walk.item.member, score) || !goes_on(call, &seen)) {
                 return false;
             }
         }
@@ -159,23 +166,27 @@ static bool inter_score(const struct combine *combine, struct slice member, doub
 static bool run_inter(struct call *call, const struct combine *combine, struct place *place)
 {
     struct input_walk walk;
+    size_t seen = 0;
     input_walk_begin(&walk, combine->inputs[0].value);
     while (input_walk_next(&walk)) {
         double score = weighted(&combine->inputs[0], walk.item.score);
-        if (inter_score(combine, walk.item.member, &score) &&
-            !zsets_collect(call, place, walk.item.member, score)) {
+        bool is_in = inter_score(combine, walk.item.member, &score);
+        if ((is_in && !zsets_collect(call, place, walk.item.member, score)) ||
+            !goes_on(call, &seen)) {
             return false;
         }
     }
     return true;
 }
 
-static size_t count_inter(const struct combine *combine)
+static size_t count_inter(struct call *call, const struct combine *combine)
 {
     struct input_walk walk;
     size_t count = 0;
+    size_t seen = 0;
     input_walk_begin(&walk, combine->inputs[0].value);
-    while ((combine->limit == 0 || count < combine->limit) && input_walk_next(&walk)) {
+    while ((combine->limit == 0 || count < combine->limit) && input_walk_next(&walk) &&
+           goes_on(call, &seen)) {
         double score = 0;
         count += inter_score(combine, walk.item.member, &score);
     }
@@ -185,6 +196,7 @@ static size_t count_inter(const struct combine *combine)
 static bool run_diff(struct call *call, const struct combine *combine, struct place *place)
 {
     struct input_walk walk;
+    size_t seen = 0;
     input_walk_begin(&walk, combine->inputs[0].value);
     while (input_walk_next(&walk)) {
         bool is_elsewhere = false;
@@ -192,7 +204,8 @@ static bool run_diff(struct call *call, const struct combine *combine, struct pl
         for (uint32_t i = 1; i < combine->input_count && !is_elsewhere; i++) {
             is_elsewhere = input_score(&combine->inputs[i], walk.item.member, &score);
         }
-        if (!is_elsewhere && !zsets_collect(call, place, walk.item.member, walk.item.score)) {
+        if ((!is_elsewhere && !zsets_collect(call, place, walk.item.member, walk.item.score)) ||
+            !goes_on(call, &seen)) {
             return false;
         }
     }
@@ -330,7 +343,17 @@ static size_t expected_count(const struct combine *combine)
     return combine->operation == COMBINE_UNION ? last->count : 0;
 }
 
-/* Builds the result; NULL: no memory, the error is in the reply. */
+/* Members that will be looked at. */
+static size_t combine_size(const struct combine *combine)
+{
+    size_t size = combine->inputs[0].count;
+    for (uint32_t i = 1; i < combine->input_count && combine->operation == COMBINE_UNION; i++) {
+        size += combine->inputs[i].count;
+    }
+    return size;
+}
+
+/* Builds the result; NULL: no memory, the error is in the reply, or the call was given up. */
 static struct value *combine_build(struct call *call, const struct combine *combine)
 {
     static const struct type_limits large = {.zset_entries = 0};
@@ -370,7 +393,7 @@ static void combine_answer(struct call *call, const struct combine *combine, con
         return;
     }
     struct zset_ranks all = {0, zset_count(result)};
-    zsets_reply_ranks(call->out, result, all, false, combine->with_scores);
+    zsets_reply_ranks(call, result, all, false, combine->with_scores);
     value_free(result, exec_work(call->exec));
 }
 
@@ -381,8 +404,12 @@ static void combine_with(struct call *call, struct combine combine, const char *
         if (combine.operation != COMBINE_DIFF) {
             inputs_sort(combine.inputs, combine.input_count);
         }
+        if (call_slice(call, combine_size(&combine))) {
+            mem_free(combine.inputs);
+            return;
+        }
         if (combine.is_card) {
-            reply_count(call->out, count_inter(&combine));
+            reply_count(call->out, count_inter(call, &combine));
         } else {
             combine_answer(call, &combine, event);
         }

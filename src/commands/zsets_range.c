@@ -218,7 +218,10 @@ static void range_with(struct call *call, struct range range)
     if (value != NULL) {
         ranks = ranks_of(value, &range);
     }
-    zsets_reply_ranks(call->out, value, ranks, range.is_reverse, range.with_scores);
+    if (call_slice(call, ranks.end - ranks.first)) {
+        return;
+    }
+    zsets_reply_ranks(call, value, ranks, range.is_reverse, range.with_scores);
 }
 
 /* ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES] */
@@ -257,7 +260,8 @@ static void zrevrangebylex_run(struct call *call)
     range_with(call, (struct range){.kind = RANGE_LEX, .is_reverse = true});
 }
 
-/* Builds a set of some ranks of another; NULL: no memory, the error is in the reply. */
+/* Builds a set of some ranks of another; NULL: no memory, the error is in the reply, or the call
+ * was given up. */
 static struct value *try_extract(struct call *call, const struct value *source,
                                  struct zset_ranks ranks)
 {
@@ -275,7 +279,8 @@ static struct value *try_extract(struct call *call, const struct value *source,
     }
     for (size_t left = ranks.end - ranks.first; left > 0; left--) {
         if (!zset_walk_next(&walk, &item) ||
-            !zsets_collect(call, &place, item.member, item.score)) {
+            !zsets_collect(call, &place, item.member, item.score) ||
+            (left % SLICED_STEP == 0 && !call_yield(call))) {
             value_free(place.value, exec_work(call->exec));
             return NULL;
         }
@@ -294,6 +299,9 @@ static void zrangestore_run(struct call *call)
     struct zset_ranks ranks = {0, 0};
     if (source != NULL) {
         ranks = ranks_of(source, &range);
+    }
+    if (call_slice(call, ranks.end - ranks.first)) {
+        return;
     }
     struct value *stored = try_extract(call, source, ranks);
     if (stored != NULL) {

@@ -477,12 +477,17 @@ static void serve_key(struct exec *exec, struct block_key *key)
 void block_serve(struct exec *exec)
 {
     struct list *ready = &exec->blocking.ready;
+    if (exec->blocking.is_serving) {
+        return; /* A long command was finished for one that is served: the loop below goes on. */
+    }
+    exec->blocking.is_serving = true;
     exec->aftermath &= ~(uint32_t)AFTERMATH_READY;
     while (!list_is_empty(ready)) {
         struct block_key *key = LIST_OWNER(ready->next, struct block_key, ready_link);
         list_remove(&key->ready_link);
         serve_key(exec, key);
     }
+    exec->blocking.is_serving = false;
     exec->aftermath &= ~(uint32_t)AFTERMATH_READY;
 }
 

@@ -33,7 +33,7 @@ struct value *call_peek(struct call *call, uint32_t index, unsigned find_flags)
     struct slice key = call->args.at[index];
     struct value *value = db_find(call->db, key, call_hash(call, index), call->now->wall_ms,
                                   find_flags | touch_flags(call));
-    if (value == NULL && (find_flags & FIND_READ) != 0) {
+    if (value == NULL && (find_flags & FIND_READ) != 0 && call->sliced == NULL) {
         exec_report_miss(call->exec, call->db, key);
     }
     return value;

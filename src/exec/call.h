@@ -17,6 +17,7 @@
 struct exec;
 struct command_entry;
 struct resp_parser;
+struct sliced;
 
 struct args {
     struct slice *at; /* at[0] is the command's name as the client wrote it. */
@@ -39,6 +40,7 @@ struct call {
     uint32_t ready_key;    /* Second run of a blocked command: the key that may serve; else 0. */
     bool is_effect_set;    /* call_effect or call_no_effect replaced the verbatim effect. */
     bool is_inner;         /* Run by exec_run_inner: has to answer at once. */
+    struct sliced *sliced; /* Not NULL: run in slices, now or later; see sliced.h. */
     struct resp_parser *parser; /* Owner of blobs behind arguments; NULL when there are none. */
     struct blob *const *blobs;  /* The same of a queued command: one for each argument, or NULL. */
 };

@@ -63,6 +63,9 @@ void exec_tick(struct exec *exec)
     if (exec->pause_mode != PAUSE_NONE) {
         exec_pause_tick(exec);
     }
+    if (exec->sliced.is_start_barred) {
+        exec_sliced_tick(exec);
+    }
     exec->last_tick = clock_ticks();
     block_tick(exec);
 }
@@ -95,6 +98,7 @@ struct exec *exec_new(const struct exec_options *options)
     exec_set_gate(exec, GATE_AUTH, auth_gate, NULL);
     exec_set_gate(exec, GATE_PAUSE, exec_pause_gate, exec);
     exec_set_gate(exec, GATE_MULTI, multi_gate, NULL);
+    exec_sliced_init(exec);
     tick_start(exec);
     return exec;
 }
@@ -102,6 +106,7 @@ struct exec *exec_new(const struct exec_options *options)
 void exec_free(struct exec *exec)
 {
     ASSERT(list_is_empty(&exec->sessions));
+    exec_sliced_deinit(exec);
     blocks_deinit(exec);
     exec_registry_free(exec);
     mem_free(exec);

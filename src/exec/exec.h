@@ -41,7 +41,8 @@ enum gate_bit {
     GATE_MONITOR = 1 << 9, /* Whatever uses keys, of a session that watches (MONITOR). */
     GATE_PAUSE = 1 << 10,  /* CLIENT PAUSE. Exec's own. */
     GATE_MULTI = 1 << 11,  /* Queueing; per session. Exec's own. */
-    GATE_COUNT = 12,
+    GATE_PINNED = 1 << 12, /* What may change keys that a long command reads. Exec's own. */
+    GATE_COUNT = 13,
 };
 
 /* GATE_PASS: go on. GATE_REFUSED: the error is in the reply (call_refuse). GATE_TAKEN: the gate

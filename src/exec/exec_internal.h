@@ -44,6 +44,16 @@ struct blocking {
     struct block **heap;
     size_t heap_count, heap_cap;
     uint64_t session_count;
+    bool is_serving;
+};
+
+/* Long calls; see sliced.c. */
+struct exec_sliced {
+    struct list waiting, running; /* Of struct sliced. */
+    struct list held;             /* Of struct held: sessions that wait for a pin to go. */
+    struct work_job start_job;
+    uint32_t running_count;
+    bool is_start_barred; /* Until those who were held have had their turn. */
 };
 
 struct exec {
@@ -96,6 +106,8 @@ struct exec {
     void **blocks; /* Allocations that live as long as exec. */
     unsigned block_count, block_cap;
     const struct command_entry *exec_entry; /* EXEC, whose refusals read differently. */
+
+    struct exec_sliced sliced;
 
     uint64_t tick_origin; /* Calibration: ticks and monotonic time at the start. */
     int64_t tick_origin_us;
@@ -170,6 +182,19 @@ static inline void exec_note_key(struct exec *exec, struct db *db, struct slice 
         block_note(exec, db, key);
     }
 }
+
+/* What follows a handler: effect, statistics, hooks. `ns` is how long it took. */
+void exec_call_ended(struct exec *exec, struct call *call, uint64_t ns, uint64_t error_count);
+uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks);
+
+/* sliced.c */
+void exec_sliced_init(struct exec *exec);
+void exec_sliced_deinit(struct exec *exec); /* Gives up what is left. */
+void exec_sliced_tick(struct exec *exec);
+void exec_sliced_on_unpause(struct exec *exec);
+
+/* Has whoever bars the keys of a call that cannot wait do the rest at once. */
+void exec_sliced_settle(struct exec *exec, const struct call *call);
 
 /* pause.c */
 enum gate_result exec_pause_gate(void *context, struct call *call);

@@ -49,6 +49,7 @@ void exec_unpause(struct exec *exec)
     exec->pause_mode = PAUSE_NONE;
     exec_activate_gate(exec, GATE_PAUSE, false);
     keyspace_freeze(exec->keyspace, false);
+    exec_sliced_on_unpause(exec);
     struct list *next;
     for (struct list *node = exec->sessions.next; node != &exec->sessions; node = next) {
         next = node->next;

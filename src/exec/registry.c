@@ -283,6 +283,7 @@ static uint32_t gates_of(uint32_t flags)
     gates |= (flags & CMD_STALE) == 0 ? GATE_STALE : 0;
     gates |= (flags & CMD_WRITE) != 0 ? GATE_READ_ONLY : 0;
     gates |= (flags & CMD_ALLOW_BUSY) == 0 ? GATE_BUSY : 0;
+    gates |= (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ? GATE_PINNED : 0;
     gates |= (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE)) != 0 ? GATE_MONITOR : 0;
     return gates;
 }
@@ -367,6 +368,7 @@ void exec_register(struct exec *exec, const struct command *rows, unsigned count
         entries_push(exec, &entries[i]);
         if (strcmp(rows[i].name, "exec") == 0) {
             exec->exec_entry = &entries[i];
+            entries[i].gate_bits |= GATE_PINNED; /* Its queue may hold writes. */
         }
     }
 }

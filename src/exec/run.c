@@ -176,36 +176,51 @@ static void note_watchers(struct exec *exec, struct call *call)
 }
 
 /* A counter that went backwards (another core's, on a poor virtual machine) counts as none. */
-static inline uint64_t ticks_to_ns(const struct exec *exec, uint64_t ticks)
+uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks)
 {
     ticks = (int64_t)ticks < 0 ? 0 : ticks;
     return (uint64_t)((unsigned __int128)ticks * exec->ns_per_tick >> 32);
 }
 
-static inline void run_call(struct exec *exec, struct call *call)
+static inline __attribute__((always_inline)) void call_ended(struct exec *exec, struct call *call,
+                                                             uint64_t ns, uint64_t error_count)
 {
     struct command_entry *entry = call->entry;
+    exec_stats_record(entry, ns, exec->is_tracking);
+    if (call->change_count != 0 && !call->is_effect_set && exec->command_sink_count != 0) {
+        exec_emit_command(exec, call->db, call->args.at, call->args.count);
+    }
+    if (!LIKELY(error_count == 0)) {
+        entry->stats.failed++;
+        exec_note_errors(exec, call->out, error_count);
+    }
+    if (!LIKELY(ns < exec->watch_ns)) {
+        note_slow(exec, call, ns);
+    }
+}
+
+void exec_call_ended(struct exec *exec, struct call *call, uint64_t ns, uint64_t error_count)
+{
+    call_ended(exec, call, ns, error_count);
+}
+
+static inline void run_call(struct exec *exec, struct call *call)
+{
     uint64_t errors_before = call->out->error_count;
     uint64_t start = exec->last_tick;
     exec->stats.commands_count++;
     const struct call *outer = exec->current;
     exec->current = call;
-    entry->run(call);
+    call->entry->run(call);
     exec->current = outer;
     uint64_t end = clock_ticks();
     exec->last_tick = end;
-    uint64_t ns = ticks_to_ns(exec, end - start);
-    exec_stats_record(entry, ns, exec->is_tracking);
-    if (call->change_count != 0 && !call->is_effect_set && exec->command_sink_count != 0) {
-        exec_emit_command(exec, call->db, call->args.at, call->args.count);
+    if (!LIKELY(call->sliced == NULL)) { /* Its end comes later: exec_call_ended. */
+        note_watchers(exec, call);
+        return;
     }
-    if (!LIKELY(call->out->error_count == errors_before)) {
-        entry->stats.failed++;
-        exec_note_errors(exec, call->out, call->out->error_count - errors_before);
-    }
-    if (!LIKELY(ns < exec->watch_ns)) {
-        note_slow(exec, call, ns);
-    }
+    call_ended(exec, call, exec_ticks_to_ns(exec, end - start),
+               call->out->error_count - errors_before);
     if (!LIKELY(!exec->is_watched)) {
         note_watchers(exec, call);
     }
@@ -312,10 +327,13 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     uint64_t start = exec->last_tick;
     const struct call *outer = exec->current;
     exec->current = &call;
+    if (!LIKELY((exec->active_gates & GATE_PINNED) == 0)) {
+        exec_sliced_settle(exec, &call);
+    }
     again->entry->run(&call);
     exec->current = outer;
     exec->last_tick = clock_ticks();
-    uint64_t ns = ticks_to_ns(exec, exec->last_tick - start);
+    uint64_t ns = exec_ticks_to_ns(exec, exec->last_tick - start);
     again->entry->stats.usec_e3 += ns; /* Its call was counted when it came. */
     if (call.change_count != 0 && !call.is_effect_set && exec->command_sink_count != 0) {
         exec_emit_command(exec, call.db, call.args.at, call.args.count);
@@ -344,6 +362,9 @@ static void run_within(struct exec *exec, struct call *call, uint32_t gates)
     }
     if (passed != GATE_PASS) {
         return;
+    }
+    if (!LIKELY((exec->active_gates & GATE_PINNED) == 0)) {
+        exec_sliced_settle(exec, call);
     }
     const struct call *outermost = exec->outermost;
     if (outermost == NULL) {

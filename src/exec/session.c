@@ -61,7 +61,8 @@ static void cancel(struct session *session)
     void (*on_cancel)(struct session *, void *) = session->on_cancel;
     session->on_cancel = NULL;
     session->on_unblock = NULL;
-    session->flags &= ~(uint32_t)(SESSION_SUSPENDED | SESSION_PAUSED | SESSION_REPLY_DUE);
+    session->flags &= ~(uint32_t)(SESSION_SUSPENDED | SESSION_PAUSED | SESSION_HELD |
+                                  SESSION_AWAITS_ROOM | SESSION_REPLY_DUE);
     if (on_cancel != NULL) {
         on_cancel(session, session->cancel_context);
     }
@@ -106,7 +107,7 @@ void session_reply_moved(struct session *session)
 void session_resume(struct session *session)
 {
     ASSERT((session->flags & SESSION_SUSPENDED) != 0);
-    session->flags &= ~(uint32_t)SESSION_SUSPENDED;
+    session->flags &= ~(uint32_t)(SESSION_SUSPENDED | SESSION_AWAITS_ROOM);
     session->on_cancel = NULL;
     session->on_unblock = NULL;
     if ((session->flags & SESSION_REPLY_DUE) != 0) {
@@ -120,6 +121,9 @@ void session_resume(struct session *session)
 struct reply *session_push_begin(struct session *session)
 {
     struct exec *exec = session->exec;
+    if (session->aside != NULL) {
+        return session->aside;
+    }
     if (exec_client(exec) != session) {
         session->out->is_muted = false;
         return session->out;
@@ -153,6 +157,20 @@ void session_push_flush(struct session *session)
     session->out->is_muted = false;
     reply_splice(session->out, &session->exec->pushes);
     mute_again(session);
+}
+
+void session_await_room(struct session *session, void (*on_room)(struct session *, void *),
+                        size_t memory)
+{
+    ASSERT((session->flags & SESSION_SUSPENDED) != 0);
+    session->flags |= SESSION_AWAITS_ROOM;
+    session->on_room = on_room;
+    session->room_memory = memory;
+}
+
+void session_forget_room(struct session *session)
+{
+    session->flags &= ~(uint32_t)SESSION_AWAITS_ROOM;
 }
 
 void session_close(struct session *session, bool after_replies)

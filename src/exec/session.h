@@ -44,7 +44,9 @@ enum session_flag {
     SESSION_TRACKING = 1 << 21, /* CLIENT TRACKING is on. */
     SESSION_TRACKING_BROKEN = 1 << 22, /* The client that its invalidations go to is gone. */
     SESSION_TRACKING_BCAST = 1 << 23,
-    SESSION_CACHING = 1 << 24, /* CLIENT CACHING, for the next command or transaction. */
+    SESSION_CACHING = 1 << 24,     /* CLIENT CACHING, for the next command or transaction. */
+    SESSION_HELD = 1 << 25,        /* Suspended: its command waits for a pinned key. */
+    SESSION_AWAITS_ROOM = 1 << 26, /* on_room is called when it has read enough. */
 };
 
 /* What CLIENT LIST shows of a connection. Bytes and seconds as Redis defines the fields. */
@@ -114,6 +116,14 @@ struct session {
     void (*on_cancel)(struct session *session, void *context);
     void *cancel_context;
 
+    /* While SESSION_AWAITS_ROOM: called once when no more than room_memory of its replies is left
+     * to send. */
+    void (*on_room)(struct session *session, void *context);
+    size_t room_memory;
+
+    /* While a reply is being written in parts: where pushes wait for its end. Else NULL. */
+    struct reply *aside;
+
     /* While blocked by a command that CLIENT UNBLOCK may end: writes the reply of a timeout, or
      * the UNBLOCKED error, and resumes. NULL otherwise. */
     void (*on_unblock)(struct session *session, bool is_error);
@@ -143,6 +153,19 @@ void session_suspend(struct session *session, void (*on_cancel)(struct session *
 
 /* Goes on: pending input is executed in a later turn. */
 void session_resume(struct session *session);
+
+/* Of a suspended session: has `on_room` called, with the context of session_suspend, as soon as at
+ * most `memory` bytes of replies (struct reply.memory) are unsent. Ends with the suspension. */
+void session_await_room(struct session *session, void (*on_room)(struct session *, void *),
+                        size_t memory);
+void session_forget_room(struct session *session);
+
+/* For the connection: bytes were sent. */
+static inline bool session_has_room(const struct session *session)
+{
+    return (session->flags & SESSION_AWAITS_ROOM) != 0 &&
+           session->out->memory <= session->room_memory;
+}
 
 /* Sets the closing flag and asks its connection to close; once. */
 void session_close(struct session *session, bool after_replies);

@@ -90,18 +90,14 @@ db_show_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms,
         return true;
     }
     if (value_is_pinned(place->value)) {
-        pin_finish(db->keyspace, place->value);
-        *place = db_place_of(db, hash, place->value);
-        if (value_is_pinned(place->value)) {
-            return true;
-        }
+        return true; /* Hidden: db_hidden_ms. */
     }
     return db_expire_parts(db, hash, place, now_ms, SIZE_MAX);
 }
 
 int64_t db_hidden_ms(const struct db *db, int64_t now_ms)
 {
-    return db->keyspace->may_remove ? 0 : now_ms;
+    return db->keyspace->may_remove && db->keyspace->pin_count == 0 ? 0 : now_ms;
 }
 
 static inline __attribute__((always_inline)) struct place

@@ -119,7 +119,8 @@ struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64
                            unsigned flags);
 
 /* Fields of hashes that expired before this moment are there but must not be seen: lookups have
- * left them, as their removal is not this server's to decide. 0: lookups remove what has expired.
+ * left them, as their removal is not this server's to decide, or as the hash is pinned. 0: lookups
+ * remove what has expired.
  */
 int64_t db_hidden_ms(const struct db *db, int64_t now_ms);
 

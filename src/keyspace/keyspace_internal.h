@@ -68,8 +68,8 @@ struct keyspace {
     struct table_kind value_kind, watch_kind, pin_kind;
     struct table pins; /* Of struct pin_entry. */
     size_t pin_count;
-    keyspace_unpin_fn on_unpin; /* May be NULL. */
-    void *unpin_context;
+    keyspace_pin_fn on_pin; /* May be NULL. */
+    void *pin_context;
     struct rng *rng;
     keyspace_removal_fn on_removal; /* May be NULL. */
     void *removal_context;
@@ -196,7 +196,6 @@ void pins_deinit(struct keyspace *keyspace);
 /* All for pinned values. A stored one has lost its key: it is kept aside. */
 void pin_detach(struct keyspace *keyspace, struct value *value);
 void pin_hurry(const struct keyspace *keyspace, const struct value *value);
-void pin_finish(struct keyspace *keyspace, const struct value *value);
 
 /* Whether the key must stay; for any value. */
 bool pin_keeps(const struct keyspace *keyspace, const struct value *value);

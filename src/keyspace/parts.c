@@ -15,9 +15,8 @@
  * not this server's to decide (a replica, a pause), the lookup leaves them and db_hidden_ms tells
  * readers to pass over them; HLEN alone counts them, in O(1), as Redis does.
  *
- * A hash that somebody reads over several turns (pin.h) keeps its fields meanwhile, and the reader
- * hears that it should be quick; a lookup that would have to see what has expired has the reader
- * finish first.
+ * A hash that somebody reads over several turns (pin.h) keeps its fields meanwhile: lookups hide
+ * them in the same way, and the reader hears that it should be quick.
  *
  * Costs. 4 bytes per hash with volatile fields, and a test of one bit per lookup. A lookup in the
  * middle of a burst pays for what the steps have not removed yet, about 1 us per field.

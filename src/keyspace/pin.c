@@ -145,6 +145,9 @@ void db_pin(struct db *db, uint64_t hash, struct slice key, struct value *value,
     entry->counts[mode_index(pin->mode)]++;
     list_push_back(&entry->pins, &pin->link);
     db->keyspace->pin_count++;
+    if (db->keyspace->on_pin != NULL) {
+        db->keyspace->on_pin(db->keyspace->pin_context, true);
+    }
 }
 
 static void entry_free(struct keyspace *keyspace, struct pin_entry *entry)
@@ -174,8 +177,8 @@ void keyspace_unpin(struct keyspace *keyspace, struct pin *pin)
     if (list_is_empty(&entry->pins)) {
         entry_free(keyspace, entry);
     }
-    if (keyspace->on_unpin != NULL) {
-        keyspace->on_unpin(keyspace->unpin_context);
+    if (keyspace->on_pin != NULL) {
+        keyspace->on_pin(keyspace->pin_context, false);
     }
 }
 
@@ -189,10 +192,10 @@ size_t keyspace_pin_count(const struct keyspace *keyspace)
     return keyspace->pin_count;
 }
 
-void keyspace_set_unpin_hook(struct keyspace *keyspace, keyspace_unpin_fn fn, void *context)
+void keyspace_set_pin_hook(struct keyspace *keyspace, keyspace_pin_fn fn, void *context)
 {
-    keyspace->on_unpin = fn;
-    keyspace->unpin_context = context;
+    keyspace->on_pin = fn;
+    keyspace->pin_context = context;
 }
 
 /* ---- What is barred ---- */
@@ -281,10 +284,4 @@ bool pin_keeps(const struct keyspace *keyspace, const struct value *value)
 void pin_hurry(const struct keyspace *keyspace, const struct value *value)
 {
     entry_hurry(entry_find_value(keyspace, value));
-}
-
-void pin_finish(struct keyspace *keyspace, const struct value *value)
-{
-    keyspace_finish_pins(keyspace, hash_bytes(keyspace->hash_seed, value_key(value)),
-                         value_key(value), PIN_ANY);
 }

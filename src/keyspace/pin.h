@@ -30,6 +30,8 @@ struct pin {
     struct pin_entry *entry;
     enum pin_mode mode;
 
+    void *context; /* The owner's own. */
+
     /* Somebody waits for it: be quick. May be NULL. */
     void (*hurry)(struct pin *pin);
 
@@ -66,6 +68,6 @@ void keyspace_finish_pins(struct keyspace *keyspace, uint64_t hash, struct slice
 /* Number of pins held. */
 size_t keyspace_pin_count(const struct keyspace *keyspace);
 
-/* Called after every pin that is let go of. */
-typedef void (*keyspace_unpin_fn)(void *context);
-void keyspace_set_unpin_hook(struct keyspace *keyspace, keyspace_unpin_fn fn, void *context);
+/* Called after every pin that is taken (is_held) or let go of. */
+typedef void (*keyspace_pin_fn)(void *context, bool is_held);
+void keyspace_set_pin_hook(struct keyspace *keyspace, keyspace_pin_fn fn, void *context);

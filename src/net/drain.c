@@ -50,10 +50,12 @@ static bool has_more(const struct conn *conn)
     return !input_is_empty(conn) && !is_waiting;
 }
 
-/* Waits for something that may never come, as BLPOP does; not for a pause or for deferred work. */
+/* Waits for something that may never come, as BLPOP does; not for a pause, a pinned key or deferred
+ * work. */
 static bool is_blocking(const struct session *session)
 {
-    if ((session->flags & SESSION_SUSPENDED) == 0 || (session->flags & SESSION_PAUSED) != 0) {
+    if ((session->flags & SESSION_SUSPENDED) == 0 ||
+        (session->flags & (SESSION_PAUSED | SESSION_HELD)) != 0) {
         return false;
     }
     return session->on_unblock != NULL ||

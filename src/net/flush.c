@@ -85,8 +85,9 @@ static void send_start(struct conn *conn)
     if (total > SEND_BYTES_MAX) {
         count = parts_limit(sending->parts, count);
     }
-    bool is_watched = (conn->flags & (CONN_CHOKED | CONN_SOFT_OVER)) != 0 ||
-                      (conn->session.flags & SESSION_CLOSE_AFTER_REPLY) != 0;
+    bool is_watched =
+        (conn->flags & (CONN_CHOKED | CONN_SOFT_OVER)) != 0 ||
+        (conn->session.flags & (SESSION_CLOSE_AFTER_REPLY | SESSION_AWAITS_ROOM)) != 0;
     sending->op.is_patient =
         count == 1 && total < REPLY_CHUNK_LEN && total == reply_len(&conn->reply) && !is_watched;
     if (count == 1) {
@@ -108,6 +109,9 @@ static void conn_note_sent(struct conn *conn, size_t len)
     conn_account(conn);
     if ((conn->flags & (CONN_CHOKED | CONN_SOFT_OVER)) != 0) {
         conn_check_output(conn);
+    }
+    if (session_has_room(&conn->session)) {
+        conn->session.on_room(&conn->session, conn->session.cancel_context);
     }
     bool is_ending = (conn->session.flags & SESSION_CLOSE_AFTER_REPLY) != 0;
     if (is_ending || !reply_is_empty(&conn->reply)) {

@@ -142,6 +142,11 @@ void net_close_clients(struct net *net)
     }
 }
 
+bool net_is_ready(const struct net *net)
+{
+    return !list_is_empty(&net->ready);
+}
+
 bool net_is_flushed(const struct net *net)
 {
     return list_is_empty(&net->dirty) && net->sending_count == 0 && net->reject_count == 0;

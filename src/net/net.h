@@ -88,6 +88,9 @@ void net_relisten_end(struct net *net, bool is_good);
  * left. At least one window of commands is executed. */
 bool net_drain(struct net *net, int64_t deadline_mono_us);
 
+/* Whether some connection has something to execute: the next turn should not wait. */
+bool net_is_ready(const struct net *net);
+
 /* Starts the sends of connections that have replies, and enforces output limits. Returns true when
  * some are left for the next turn, because this one has started its full number. */
 bool net_flush(struct net *net);

@@ -607,6 +607,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
 {
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
     is_more |= run_background(server);
+    is_more |= net_is_ready(server->net); /* Suspended sessions may have been resumed. */
     tracking_flush(server->tracking);
     is_more |= net_flush(server->net);
     int64_t end_us = clock_mono_us();

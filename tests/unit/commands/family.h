@@ -110,13 +110,28 @@ static inline void family_deinit(struct family *family)
     fixture_deinit(&family->fixture);
 }
 
+/* Runs a line to its end, in slices if it is long. */
+static inline const char *say_through(struct fixture *fixture, const char *line)
+{
+    const char *text = say(fixture, line);
+    if ((fixture->client.session.flags & SESSION_SUSPENDED) == 0) {
+        return text;
+    }
+    exec_tick(fixture->exec);
+    work_drain(&fixture->work);
+    CHECK((fixture->client.session.flags & SESSION_SUSPENDED) == 0);
+    return fixture_take_reply(fixture, &fixture->client.reply);
+}
+
+#define CHECK_THROUGH(fixture, line, wanted) CHECK(is_text(say_through(fixture, line), wanted))
+
 /* Runs a line, and forgets what was recorded before it. */
 static inline const char *family_say(struct family *family, const char *line)
 {
     buf_clear(&family->record.effects);
     buf_clear(&family->record.events);
     family->record.change_count = 0;
-    return say(&family->fixture, line);
+    return say_through(&family->fixture, line);
 }
 
 static inline bool record_is(struct buf *buf, const char *wanted)

@@ -13,7 +13,7 @@ TEST(sets, adding_and_removing_tell_what_changed)
     CHECK(family_does(&family, "srem s 9 8", ":0\r\n", "", ""));
     CHECK(family_does(&family, "srem s 1 9", ":1\r\n", "srem s 1 9;", "srem:s;"));
     CHECK(family_does(&family, "srem s 2", ":1\r\n", "srem s 2;", "srem:s;del:s;"));
-    CHECK_SAY(&family.fixture, "exists s", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "exists s", ":0\r\n");
     CHECK(family_does(&family, "srem s 2", ":0\r\n", "", ""));
     family_deinit(&family);
 }
@@ -22,18 +22,18 @@ TEST(sets, moving_a_member_changes_two_keys)
 {
     struct family family;
     family_init(&family);
-    say(&family.fixture, "sadd s 1 x y");
+    say_through(&family.fixture, "sadd s 1 x y");
     CHECK(family_does(&family, "smove s d x", ":1\r\n", "smove s d x;", "srem:s;sadd:d;"));
     CHECK(family.record.change_count == 2);
     CHECK(family_does(&family, "smove s d x", ":0\r\n", "", ""));
     CHECK(family_does(&family, "smove s s 1", ":1\r\n", "", ""));
     CHECK(family_does(&family, "smove s s 5", ":0\r\n", "", ""));
     CHECK(family_does(&family, "smove none d x", ":0\r\n", "", ""));
-    say(&family.fixture, "sadd d 1");
+    say_through(&family.fixture, "sadd d 1");
     CHECK(family_does(&family, "smove s d 1", ":1\r\n", "smove s d 1;", "srem:s;"));
     CHECK(family_does(&family, "smove s d y", ":1\r\n", "smove s d y;", "srem:s;del:s;sadd:d;"));
-    CHECK_SAY(&family.fixture, "scard d", ":3\r\n");
-    CHECK_SAY(&family.fixture, "exists s", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "scard d", ":3\r\n");
+    CHECK_THROUGH(&family.fixture, "exists s", ":0\r\n");
     family_deinit(&family);
 }
 
@@ -41,15 +41,15 @@ TEST(sets, popping_is_told_as_removal)
 {
     struct family family;
     family_init(&family);
-    say(&family.fixture, "sadd s only");
+    say_through(&family.fixture, "sadd s only");
     CHECK(family_does(&family, "spop s", "$4\r\nonly\r\n", "SREM s only;", "spop:s;del:s;"));
     CHECK(family_does(&family, "spop s", "$-1\r\n", "", ""));
     CHECK(family_does(&family, "spop s 3", "*0\r\n", "", ""));
-    say(&family.fixture, "sadd s a b");
+    say_through(&family.fixture, "sadd s a b");
     CHECK(family_does(&family, "spop s 0", "*0\r\n", "", ""));
     CHECK(family_does(&family, "spop s 5", "*2\r\n$1\r\na\r\n$1\r\nb\r\n", "DEL s;",
                       "spop:s;del:s;"));
-    CHECK_SAY(&family.fixture, "exists s", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "exists s", ":0\r\n");
     family_deinit(&family);
 }
 
@@ -82,7 +82,7 @@ TEST(sets, many_popped_members_are_named_in_few_effects)
     buf_append_byte(&family.record.effects, '\0');
     CHECK(count_of(family.record.effects.data, "SREM s ") == 4);
     CHECK(count_of(family.record.effects.data, "member:") == 200);
-    CHECK_SAY(&family.fixture, "scard s", ":300\r\n");
+    CHECK_THROUGH(&family.fixture, "scard s", ":300\r\n");
     family_deinit(&family);
 }
 
@@ -107,8 +107,8 @@ TEST(sets, random_members_are_distinct_unless_the_count_is_negative)
         free(reply);
     }
     CHECK(count_of(family_say(&family, "srandmember s -1000"), "member:") == 1000);
-    CHECK_SAY(&family.fixture, "srandmember s -99999999999", "-ERR out of memory\r\n");
-    CHECK_SAY(&family.fixture, "scard s", ":400\r\n");
+    CHECK_THROUGH(&family.fixture, "srandmember s -99999999999", "-ERR out of memory\r\n");
+    CHECK_THROUGH(&family.fixture, "scard s", ":400\r\n");
     family_deinit(&family);
 }
 
@@ -116,20 +116,20 @@ TEST(sets, stored_results_replace_or_remove_the_destination)
 {
     struct family family;
     family_init(&family);
-    say(&family.fixture, "sadd a 1 2 3");
-    say(&family.fixture, "sadd b 2 3 4");
-    say(&family.fixture, "set d text ex 100");
+    say_through(&family.fixture, "sadd a 1 2 3");
+    say_through(&family.fixture, "sadd b 2 3 4");
+    say_through(&family.fixture, "set d text ex 100");
     CHECK(family_does(&family, "sinterstore d a b", ":2\r\n", "sinterstore d a b;",
                       "sinterstore:d;"));
-    CHECK_SAY(&family.fixture, "ttl d", ":-1\r\n");
-    CHECK_SAY(&family.fixture, "smembers d", "*2\r\n$1\r\n2\r\n$1\r\n3\r\n");
+    CHECK_THROUGH(&family.fixture, "ttl d", ":-1\r\n");
+    CHECK_THROUGH(&family.fixture, "smembers d", "*2\r\n$1\r\n2\r\n$1\r\n3\r\n");
     CHECK(family_does(&family, "sunionstore d d a b", ":4\r\n", "sunionstore d d a b;",
                       "sunionstore:d;"));
     CHECK(family_does(&family, "sdiffstore d d b", ":1\r\n", "sdiffstore d d b;", "sdiffstore:d;"));
     CHECK(family_does(&family, "sdiffstore d d d", ":0\r\n", "sdiffstore d d d;", "del:d;"));
     CHECK(family_does(&family, "sinterstore d a none", ":0\r\n", "", ""));
-    CHECK_SAY(&family.fixture, "exists d", ":0\r\n");
-    CHECK_SAY(&family.fixture, "object encoding a", "$6\r\nintset\r\n");
+    CHECK_THROUGH(&family.fixture, "exists d", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "object encoding a", "$6\r\nintset\r\n");
     family_deinit(&family);
 }
 
@@ -140,27 +140,29 @@ TEST(sets, large_sets_agree_on_what_they_share)
     for (int i = 0; i < 3000; i++) {
         char line[96];
         snprintf(line, sizeof(line), "sadd %s n:%d %d", i < 2000 ? "low" : "high", i, i);
-        say(&family.fixture, line);
+        say_through(&family.fixture, line);
         if (i >= 1000 && i < 2500) {
             snprintf(line, sizeof(line), "sadd middle n:%d %d", i, i);
-            say(&family.fixture, line);
+            say_through(&family.fixture, line);
         }
     }
-    CHECK_SAY(&family.fixture, "sinterstore d low middle", ":2000\r\n");
-    CHECK_SAY(&family.fixture, "sinterstore d low middle high", ":0\r\n");
-    CHECK_SAY(&family.fixture, "sunionstore d low middle high", ":6000\r\n");
-    CHECK_SAY(&family.fixture, "sdiffstore d low middle", ":2000\r\n");
-    CHECK_SAY(&family.fixture, "sdiffstore d low middle high none", ":2000\r\n");
-    CHECK_SAY(&family.fixture, "sintercard 2 low middle", ":2000\r\n");
-    CHECK_SAY(&family.fixture, "sintercard 2 low middle limit 150", ":150\r\n");
-    say(&family.fixture, "sadd tiny n:1 n:2 n:2999 nothing");
-    CHECK(strncmp(say(&family.fixture, "sunion low middle high tiny"), "*6001\r\n", 7) == 0);
-    CHECK(strncmp(say(&family.fixture, "sunion low middle high tiny low low low low low"),
+    CHECK_THROUGH(&family.fixture, "sinterstore d low middle", ":2000\r\n");
+    CHECK_THROUGH(&family.fixture, "sinterstore d low middle high", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "sunionstore d low middle high", ":6000\r\n");
+    CHECK_THROUGH(&family.fixture, "sdiffstore d low middle", ":2000\r\n");
+    CHECK_THROUGH(&family.fixture, "sdiffstore d low middle high none", ":2000\r\n");
+    CHECK_THROUGH(&family.fixture, "sintercard 2 low middle", ":2000\r\n");
+    CHECK_THROUGH(&family.fixture, "sintercard 2 low middle limit 150", ":150\r\n");
+    say_through(&family.fixture, "sadd tiny n:1 n:2 n:2999 nothing");
+    CHECK(strncmp(say_through(&family.fixture, "sunion low middle high tiny"), "*6001\r\n", 7) ==
+          0);
+    CHECK(strncmp(say_through(&family.fixture, "sunion low middle high tiny low low low low low"),
                   "*6001\r\n", 7) == 0);
-    CHECK(strncmp(say(&family.fixture, "sdiff low tiny"), "*3998\r\n", 7) == 0);
-    CHECK(strncmp(say(&family.fixture, "sdiff low tiny tiny tiny tiny tiny tiny tiny tiny tiny"),
+    CHECK(strncmp(say_through(&family.fixture, "sdiff low tiny"), "*3998\r\n", 7) == 0);
+    CHECK(strncmp(say_through(&family.fixture,
+                              "sdiff low tiny tiny tiny tiny tiny tiny tiny tiny tiny"),
                   "*3998\r\n", 7) == 0);
-    CHECK_SAY(&family.fixture, "sinter tiny high", "*1\r\n$6\r\nn:2999\r\n");
+    CHECK_THROUGH(&family.fixture, "sinter tiny high", "*1\r\n$6\r\nn:2999\r\n");
     family_deinit(&family);
 }
 
@@ -174,15 +176,15 @@ TEST(sets, scan_tells_every_member_once)
     do {
         char line[96];
         snprintf(line, sizeof(line), "sscan s %s match member:* count 50", cursor);
-        const char *reply = say(&family.fixture, line);
+        const char *reply = say_through(&family.fixture, line);
         told += count_of(reply, "member:");
         const char *at = strchr(reply + 4, '\n') + 1;
         snprintf(cursor, sizeof(cursor), "%.*s", (int)strcspn(at, "\r"), at);
     } while (strcmp(cursor, "0") != 0);
     CHECK(told == 1000);
-    CHECK_SAY(&family.fixture, "sscan s x", "-ERR invalid cursor\r\n");
-    CHECK_SAY(&family.fixture, "sscan none 0 foo", "*2\r\n$1\r\n0\r\n*0\r\n");
-    CHECK_SAY(&family.fixture, "sscan s 0 count 0", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&family.fixture, "sscan s x", "-ERR invalid cursor\r\n");
+    CHECK_THROUGH(&family.fixture, "sscan none 0 foo", "*2\r\n$1\r\n0\r\n*0\r\n");
+    CHECK_THROUGH(&family.fixture, "sscan s 0 count 0", "-ERR syntax error\r\n");
     family_deinit(&family);
 }
 
@@ -190,8 +192,8 @@ TEST(sets, without_memory_an_error_is_all_that_is_told)
 {
     struct family family;
     family_init(&family);
-    say(&family.fixture, "sadd s 1 2 3");
-    say(&family.fixture, "sadd t 2 3 4");
+    say_through(&family.fixture, "sadd s 1 2 3");
+    say_through(&family.fixture, "sadd t 2 3 4");
     static const char *const lines[] = {"sadd s some-longer-text", "sadd new some-longer-text",
                                         "smove s other 1", "sunionstore d s t"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
@@ -200,8 +202,8 @@ TEST(sets, without_memory_an_error_is_all_that_is_told)
         mem_fail_after(0);
         CHECK(family.record.change_count == 0);
     }
-    CHECK_SAY(&family.fixture, "scard s", ":3\r\n");
-    CHECK_SAY(&family.fixture, "exists new other d", ":0\r\n");
+    CHECK_THROUGH(&family.fixture, "scard s", ":3\r\n");
+    CHECK_THROUGH(&family.fixture, "exists new other d", ":0\r\n");
     family_deinit(&family);
 }
 
@@ -216,8 +218,8 @@ TEST(sets, a_wrong_type_is_refused_wherever_it_stands)
         "sscan str 0"};
     struct family family;
     family_init(&family);
-    say(&family.fixture, "set str x");
-    say(&family.fixture, "sadd s 1");
+    say_through(&family.fixture, "set str x");
+    say_through(&family.fixture, "sadd s 1");
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
         CHECK(family_does(&family, lines[i],
                           "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",

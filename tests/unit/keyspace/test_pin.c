@@ -204,7 +204,7 @@ TEST(pin, modes_bar_what_they_say)
     fixture_close(&fixture);
 }
 
-TEST(pin, a_hash_loses_no_field_while_it_is_read_but_a_lookup_has_the_reader_finish)
+TEST(pin, a_hash_loses_no_field_while_it_is_read_but_hides_them)
 {
     struct fixture fixture;
     struct reader reader;
@@ -225,28 +225,32 @@ TEST(pin, a_hash_loses_no_field_while_it_is_read_but_a_lookup_has_the_reader_fin
     CHECK(reader.hurried == 1 && hash_count(pin_value(&reader.pin)) == 2);
     fixture_check(&fixture);
     place = fixture_place(fixture.db, "hash", NOW + 25);
-    CHECK(reader.finished == 1 && hash_count(place.value) == 1);
+    int64_t hidden_ms = db_hidden_ms(fixture.db, NOW + 25);
+    CHECK(hash_count(place.value) == 2 && hash_count_shown(place.value, hidden_ms) == 1);
+    reader_unpin(&reader);
+    place = fixture_place(fixture.db, "hash", NOW + 25);
+    CHECK(db_hidden_ms(fixture.db, NOW + 25) == 0 && hash_count(place.value) == 1);
     fixture_close(&fixture);
 }
 
-static void on_unpin(void *context)
+static void on_pin(void *context, bool is_held)
 {
-    ++*(unsigned *)context;
+    *(int *)context += is_held ? 100 : 1;
 }
 
-TEST(pin, the_hook_hears_of_each_release)
+TEST(pin, the_hook_hears_of_each_pin_and_each_release)
 {
     struct fixture fixture;
     struct reader a, b;
-    unsigned count = 0;
+    int count = 0;
     fixture_open(&fixture);
-    keyspace_set_unpin_hook(fixture.keyspace, on_unpin, &count);
+    keyspace_set_pin_hook(fixture.keyspace, on_pin, &count);
     fixture_set(fixture.db, "key", "text", -1, NOW);
     reader_pin(&a, &fixture, "key", PIN_READ);
     reader_pin(&b, &fixture, "key", PIN_KEEP);
     reader_unpin(&a);
-    CHECK(count == 1 && is_barred(&fixture, "key", PIN_KEEP));
+    CHECK(count == 201 && is_barred(&fixture, "key", PIN_KEEP));
     reader_unpin(&b);
-    CHECK(count == 2);
+    CHECK(count == 202);
     fixture_close(&fixture);
 }

@@ -1,0 +1,57 @@
+/* Calls that are run in slices: a command that would take long is done on a stack of its own, a
+ * little per turn of the loop, while other clients are served.
+ *
+ *     if (call_slice(call, set_count(value))) {
+ *         return;                                 the same handler is run again, in slices
+ *     }
+ *     while (... the next 64 members ...) {
+ *         ...
+ *         if (!call_yield(call)) {                may stop here, for others; false: give up
+ *             break;
+ *         }
+ *     }
+ *
+ * A handler is written as one piece. The keys that its row names are pinned while it runs in
+ * slices (keyspace/pin.h): what it has looked up stays readable and as it is. Places do not stay
+ * valid over a yield; results are put in place behind the last one. All lookups of operands come
+ * before the first. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "exec/call.h"
+
+#ifdef OURO_HOSTILE
+enum { SLICED_SIZE_MIN = 4, SLICED_STEP = 2 };
+#else
+enum {
+    SLICED_SIZE_MIN = 1000, /* Elements that are dealt with in one step. */
+    SLICED_STEP = 64,       /* Elements between two calls of call_yield: some 5 us. */
+};
+#endif
+
+bool call_slice_slow(struct call *call);
+bool call_yield_slow(struct call *call, bool may_send);
+
+/* Asked before a command deals with `size` elements, when nothing is replied or changed yet. True:
+ * it will be run later, or an error was replied; return. False: go on now, because it is short,
+ * because it may not wait (inside EXEC and the like), or because this is the later run. */
+static inline bool call_slice(struct call *call, size_t size)
+{
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call);
+}
+
+/* Lets others go on when the slice is over. False: nobody wants the result any more, clean up and
+ * return without a reply or a change. */
+static inline bool call_yield(struct call *call)
+{
+    return call->sliced == NULL || call_yield_slow(call, false);
+}
+
+/* The same where all that was replied so far may be sent: not between reply_begin and reply_end.
+ * Waits for the client to read when much is unsent and nobody waits for the keys. */
+static inline bool call_yield_sending(struct call *call)
+{
+    return call->sliced == NULL || call_yield_slow(call, true);
+}

@@ -1,0 +1,392 @@
+/* Long calls in slices: who waits for whom, and what becomes of them. */
+#include "exec/sliced.h"
+
+#include "base/clock.h"
+#include "exec/exec.h"
+#include "keyspace/pin.h"
+#include "tests/unit/exec/fixture.h"
+#include "types/string/string.h"
+
+enum { ROUNDS = 4, SPIN_US = 60 };
+
+/* What the test commands tell. */
+struct trace {
+    unsigned steps, ended, given_up, effects;
+};
+
+/* Longer than a slice. */
+static void spin(void)
+{
+    int64_t end_us = clock_mono_us() + SPIN_US;
+    while (clock_mono_us() < end_us) {
+    }
+}
+
+/* Replies with the value so many times, and may stop after each. False: given up. */
+static bool walk(struct call *call, const struct value *value)
+{
+    struct trace *trace = call->family;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct string_scratch scratch;
+        reply_bulk(call->out, string_get(value, &scratch));
+        trace->steps++;
+        spin();
+        if (!call_yield_sending(call)) {
+            trace->given_up++;
+            return false;
+        }
+    }
+    trace->ended++;
+    return true;
+}
+
+/* WALK key */
+static void walk_run(struct call *call)
+{
+    struct value *value = call_peek(call, 1, FIND_READ);
+    if (call_slice(call, SIZE_MAX)) {
+        return;
+    }
+    reply_array(call->out, ROUNDS);
+    walk(call, value);
+}
+
+/* KEEP source destination: a walk whose result is stored. */
+static void keep_run(struct call *call)
+{
+    struct value *value = call_peek(call, 1, FIND_READ);
+    if (call_slice(call, SIZE_MAX)) {
+        return;
+    }
+    if (walk(call, value)) {
+        call_insert(call, 2, string_try_new(call->args.at[2], slice_from_text("kept"), false));
+        call_changed(call, 2, NULL);
+    }
+}
+
+/* EDIT key */
+static void edit_run(struct call *call)
+{
+    struct place place = call_peek_place(call, 1, 0);
+    CHECK(place.value == NULL || !value_is_pinned(place.value));
+    if (place.value != NULL) {
+        CHECK(string_try_set(&place, slice_from_text("edited"), false));
+        call_changed(call, 1, NULL);
+    }
+    reply_ok(call->out);
+}
+
+/* GONE key */
+static void gone_run(struct call *call)
+{
+    struct place place = call_peek_place(call, 1, 0);
+    if (place.value != NULL) {
+        call_remove(call, 1, place);
+        call_changed(call, 1, NULL);
+    }
+    reply_ok(call->out);
+}
+
+static void ok_run(struct call *call)
+{
+    reply_ok(call->out);
+}
+
+#define TEXTS .since = "1.0.0", .summary = "x", .group = "test"
+
+static const struct command rows[] = {
+    {.name = "walk",
+     .run = walk_run,
+     .arity = 2,
+     .flags = CMD_READONLY,
+     .keys = {{.first = 1, .access = KEY_RO}},
+     TEXTS},
+    {.name = "keep",
+     .run = keep_run,
+     .arity = 3,
+     .flags = CMD_WRITE,
+     .keys = {{.first = 1, .access = KEY_RO}, {.first = 2, .access = KEY_OW}},
+     TEXTS},
+    {.name = "edit",
+     .run = edit_run,
+     .arity = 2,
+     .flags = CMD_WRITE,
+     .keys = {{.first = 1, .access = KEY_RW}},
+     TEXTS},
+    {.name = "gone",
+     .run = gone_run,
+     .arity = 2,
+     .flags = CMD_WRITE,
+     .keys = {{.first = 1, .access = KEY_RM}},
+     TEXTS},
+    {.name = "clear", .run = ok_run, .arity = 1, .flags = CMD_WRITE, TEXTS},
+    {.name = "script",
+     .run = ok_run,
+     .arity = 1,
+     .flags = CMD_NO_SCRIPT | CMD_MAY_REPLICATE,
+     TEXTS},
+};
+
+struct bed {
+    struct fixture fixture;
+    struct fake_client other;
+    struct trace trace;
+};
+
+static void on_command(void *context, const struct effect *effect)
+{
+    struct trace *trace = context;
+    (void)effect;
+    trace->effects++;
+}
+
+static void bed_set(struct bed *bed, const char *key)
+{
+    struct db *db = keyspace_db(bed->fixture.keyspace, 0);
+    struct slice name = slice_from_text(key);
+    db_insert(db, db_hash(db, name), string_try_new(name, slice_from_text("text"), false));
+}
+
+static void bed_init(struct bed *bed)
+{
+    memset(&bed->trace, 0, sizeof(bed->trace));
+    fixture_init(&bed->fixture);
+    exec_register(bed->fixture.exec, rows, sizeof(rows) / sizeof(rows[0]), &bed->trace);
+    exec_add_sink(bed->fixture.exec,
+                  &(struct effect_sink){.on_command = on_command, .context = &bed->trace});
+    fake_open(&bed->fixture, &bed->other, "127.0.0.1:2000");
+    bed_set(bed, "a");
+}
+
+static void bed_deinit(struct bed *bed)
+{
+    fake_shut(&bed->other);
+    fixture_deinit(&bed->fixture);
+}
+
+static const char *other_says(struct bed *bed, const char *line)
+{
+    return say_as(&bed->fixture, &bed->other, line);
+}
+
+/* One step of one job. */
+static void step(struct bed *bed)
+{
+    work_run(&bed->fixture.work, INT64_MIN);
+}
+
+/* Begins and does a little of the walk that the first client asked for. */
+static void begin(struct bed *bed)
+{
+    step(bed);
+    step(bed);
+    CHECK(bed->trace.steps > 0 && bed->trace.steps < ROUNDS);
+}
+
+static bool is_suspended(const struct fake_client *client)
+{
+    return (client->session.flags & SESSION_SUSPENDED) != 0;
+}
+
+static bool is_answered(struct bed *bed, const char *wanted)
+{
+    return is_text(fixture_take_reply(&bed->fixture, &bed->fixture.client.reply), wanted);
+}
+
+#define WALKED "*4\r\n$4\r\ntext\r\n$4\r\ntext\r\n$4\r\ntext\r\n$4\r\ntext\r\n"
+
+TEST(sliced, a_walk_is_done_a_little_at_a_time)
+{
+    struct bed bed;
+    bed_init(&bed);
+    CHECK_SAY(&bed.fixture, "walk a", "");
+    CHECK(is_suspended(&bed.fixture.client) && bed.trace.steps == 0);
+    begin(&bed);
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 1);
+    CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n"));
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&bed.fixture.client) && bed.trace.ended == 1);
+    CHECK(is_answered(&bed, WALKED));
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 0);
+    CHECK(keyspace_stats(bed.fixture.keyspace)->hits == 1);
+    CHECK(exec_lookup_name(bed.fixture.exec, slice_from_text("walk"))->stats.calls == 1);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_would_change_the_value_waits_and_what_removes_it_does_not)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "edit a"), "(later)"));
+    CHECK(is_suspended(&bed.other));
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&bed.other) && is_text(other_says(&bed, "edit a"), "+OK\r\n"));
+    CHECK(is_answered(&bed, WALKED));
+    bed.trace.steps = 0;
+    exec_tick(bed.fixture.exec);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "gone a"), "+OK\r\n"));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 2);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_is_read_for_a_result_stays_until_it_is_stored)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "gone a"), "(later)"));
+    CHECK(bed.trace.effects == 0);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.effects == 1 && !is_suspended(&bed.other));
+    CHECK(is_text(other_says(&bed, "gone a"), "+OK\r\n") && bed.trace.effects == 2);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, commands_without_keys_wait_for_writers_only_and_scripts_for_all)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n"));
+    CHECK(is_text(other_says(&bed, "script"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(is_text(other_says(&bed, "script"), "+OK\r\n"));
+    bed.trace.steps = 0;
+    exec_tick(bed.fixture.exec);
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "clear"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_cannot_wait_has_the_holder_finish_first)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    struct slice args[] = {slice_from_text("edit"), slice_from_text("a")};
+    exec_run_inner(bed.fixture.exec, &bed.other.session, args, 2, 0);
+    CHECK(bed.trace.ended == 1 && !is_suspended(&bed.fixture.client));
+    CHECK(is_answered(&bed, WALKED));
+    exec_tick(bed.fixture.exec);
+    bed.trace.steps = 0;
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    bed.other.session.flags |= SESSION_PRIMARY;
+    CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n+OK\r\n") && bed.trace.ended == 2);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, no_long_command_begins_while_somebody_is_held_back)
+{
+    struct bed bed;
+    struct fake_client third;
+    bed_init(&bed);
+    fake_open(&bed.fixture, &third, "127.0.0.1:3000");
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    other_says(&bed, "edit a");
+    say_as(&bed.fixture, &third, "walk a");
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && is_suspended(&third) && !is_suspended(&bed.other));
+    CHECK(is_text(other_says(&bed, "edit a"), "+OK\r\n"));
+    exec_tick(bed.fixture.exec);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 2 && !is_suspended(&third));
+    fake_shut(&third);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, two_that_would_change_what_the_other_reads_run_one_after_the_other)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    say(&bed.fixture, "keep a b");
+    other_says(&bed, "keep b a");
+    begin(&bed);
+    CHECK(is_suspended(&bed.other));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 2 && bed.trace.effects == 2 && !is_suspended(&bed.other));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_reader_that_goes_gives_up_and_a_writer_goes_on)
+{
+    struct bed bed;
+    bed_init(&bed);
+    other_says(&bed, "walk a");
+    begin(&bed);
+    fake_shut(&bed.other);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.given_up == 1 && bed.trace.ended == 0);
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 0);
+    fake_open(&bed.fixture, &bed.other, "127.0.0.1:2000");
+    other_says(&bed, "walk a"); /* Goes before it began. */
+    fake_shut(&bed.other);
+    fake_open(&bed.fixture, &bed.other, "127.0.0.1:2000");
+    bed.trace.steps = 0;
+    other_says(&bed, "keep a b");
+    begin(&bed);
+    fake_shut(&bed.other);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && bed.trace.effects == 1);
+    fake_open(&bed.fixture, &bed.other, "127.0.0.1:2000");
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_held_session_may_close)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    other_says(&bed, "edit a");
+    fake_shut(&bed.other);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1);
+    fake_open(&bed.fixture, &bed.other, "127.0.0.1:2000");
+    bed_deinit(&bed);
+}
+
+TEST(sliced, writers_rest_during_a_pause)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    exec_pause(bed.fixture.exec, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 0 && is_suspended(&bed.fixture.client));
+    exec_unpause(bed.fixture.exec);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && bed.trace.effects == 1);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_is_left_at_the_end_is_given_up)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    other_says(&bed, "keep a c");
+    fake_shut(&bed.other);
+    fake_shut(&bed.fixture.client);
+    exec_free(bed.fixture.exec);
+    CHECK(bed.trace.given_up == 1 && bed.trace.effects == 0);
+    work_drain(&bed.fixture.work);
+    keyspace_free(bed.fixture.keyspace);
+    reply_pool_deinit(&bed.fixture.pool);
+    buf_deinit(&bed.fixture.text);
+}
