@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "commands/commands.h"
 #include "ds/bits.h"
+#include "exec/sliced.h"
 
 bool bitmap_find(struct call *call, uint32_t index, struct bitmap *bitmap)
 {
@@ -148,6 +149,38 @@ static bool range_within(const struct bit_range *range, size_t len, size_t *from
     return true;
 }
 
+#ifdef OURO_HOSTILE
+enum { BITS_STEP = 64 * 1024, BITS_OF_SIZE = 8 };
+#else
+enum {
+    BITS_STEP = 512 * 1024, /* Bits between two yields: 64 KiB, some 5 us. */
+    BITS_OF_SIZE = 4096,    /* That count as one element: 4 million are done in one step. */
+};
+#endif
+
+/* The end of the next piece of [from, to). */
+static size_t bits_piece(size_t from, size_t to)
+{
+    return to - from > BITS_STEP ? from + BITS_STEP : to;
+}
+
+static void bitcount_reply(struct call *call, struct slice text, size_t from, size_t to)
+{
+    size_t count = 0;
+    if (call_slice(call, (to - from) / BITS_OF_SIZE)) {
+        return;
+    }
+    while (from < to) {
+        size_t end = bits_piece(from, to);
+        count += bits_count(text.data, from, end);
+        from = end;
+        if (!call_yield(call)) {
+            return;
+        }
+    }
+    reply_count(call->out, count);
+}
+
 /* BITCOUNT key [start end [BYTE | BIT]] */
 static void bitcount_run(struct call *call)
 {
@@ -173,7 +206,7 @@ static void bitcount_run(struct call *call)
     if (is_backward || !range_within(&range, bitmap.text.len, &from, &to)) {
         reply_integer(call->out, 0);
     } else {
-        reply_count(call->out, bits_count(bitmap.text.data, from, to));
+        bitcount_reply(call, bitmap.text, from, to);
     }
 }
 
@@ -206,7 +239,16 @@ static void bitpos_run(struct call *call)
         reply_integer(call->out, -1);
         return;
     }
-    size_t at = bits_find(bitmap.text.data, from, to, bit == 1);
+    if (call_slice(call, (to - from) / BITS_OF_SIZE)) {
+        return;
+    }
+    size_t at;
+    size_t end;
+    do {
+        end = bits_piece(from, to);
+        at = bits_find(bitmap.text.data, from, end, bit == 1);
+        from = end;
+    } while (at == end && end < to && call_yield(call));
     bool is_none = at == to && (bit == 1 || range.has_end);
     reply_integer(call->out, is_none ? -1 : (int64_t)at);
 }

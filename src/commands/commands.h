@@ -32,7 +32,7 @@ void commands_register_strings_lcs(struct exec *exec);
 
 /* DEL, EXISTS, TYPE, ...; RENAME, COPY, MOVE; expiry; KEYS and SCAN. */
 void commands_register_keys(struct exec *exec);
-void commands_register_keys_copy(struct exec *exec);
+void commands_register_keys_copy(struct exec *exec, struct type_limits *limits);
 void commands_register_keys_expire(struct exec *exec);
 void commands_register_keys_walk(struct exec *exec);
 

@@ -2,15 +2,97 @@
  *
  * A payload is checked before it is read, and reading it makes a new value; only then does it take
  * the place of an old one. In the log and at the replicas a restored value has an absolute time. */
+#include <endian.h>
+
+#include "base/crc.h"
 #include "base/num.h"
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/codec/codec.h"
 
 #define ERR_BUSY_KEY "BUSYKEY Target key name already exists."
 #define ERR_PAYLOAD "ERR DUMP payload version or checksum are wrong"
 #define ERR_FORMAT "ERR Bad data format"
+
+#ifdef OURO_HOSTILE
+enum { DUMP_PIECE = 16 };
+#else
+enum { DUMP_PIECE = 16 * 1024 }; /* Bytes that are moved on to the reply at once. */
+#endif
+
+/* A payload under way: its bytes wait, in pieces, for the length that precedes them. */
+struct dumping {
+    struct codec_out out;
+    struct reply found;
+    uint64_t crc;
+    size_t len;
+};
+
+static void dumping_move(struct dumping *dumping)
+{
+    if (dumping->out.blob != NULL) {
+        struct slice bytes = blob_slice(dumping->out.blob);
+        dumping->crc = crc64(dumping->crc, bytes);
+        dumping->len += bytes.len;
+        reply_raw(&dumping->found, bytes);
+        dumping->out.blob->len = 0;
+    }
+}
+
+/* The same bytes as codec_dump makes, with yields. False: given up, or no memory. */
+static bool dumping_fill(struct call *call, const struct value *value, struct dumping *dumping)
+{
+    struct codec_writer writer;
+    codec_write_begin(&writer, value);
+    while (!codec_write_step(&writer, &dumping->out, SLICED_STEP)) {
+        if (dumping->out.blob->len >= DUMP_PIECE) {
+            dumping_move(dumping);
+        }
+        if (!call_yield(call)) {
+            return false;
+        }
+    }
+    uint16_t version = htole16((uint16_t)codec_version_of(value));
+    codec_out_bytes(&dumping->out, slice_of(&version, sizeof(version)));
+    dumping_move(dumping);
+    uint64_t crc = htole64(dumping->crc);
+    codec_out_bytes(&dumping->out, slice_of(&crc, sizeof(crc)));
+    dumping_move(dumping);
+    return !dumping->out.is_failed;
+}
+
+static void dump_in_slices(struct call *call, const struct value *value)
+{
+    struct dumping dumping = {.crc = 0};
+    reply_init(&dumping.found, call->out->pool);
+    if (dumping_fill(call, value, &dumping)) {
+        reply_number(call->out, '$', (int64_t)dumping.len);
+        reply_splice(call->out, &dumping.found);
+        reply_raw(call->out, slice_of("\r\n", 2));
+    } else {
+        reply_error(call->out, ERR_NO_MEMORY);
+    }
+    reply_deinit(&dumping.found);
+    codec_out_deinit(&dumping.out);
+}
+
+static size_t dump_size(const struct value *value)
+{
+    switch (value_kind(value)) {
+    case VALUE_LIST:
+        return list_len(value);
+    case VALUE_SET:
+        return set_count(value);
+    case VALUE_ZSET:
+        return zset_count(value);
+    case VALUE_HASH:
+        return hash_count(value);
+    default:
+        return 1;
+    }
+}
 
 /* DUMP key */
 static void dump_run(struct call *call)
@@ -18,6 +100,13 @@ static void dump_run(struct call *call)
     const struct value *value = call_peek(call, 1, FIND_READ);
     if (value == NULL) {
         reply_null(call->out);
+        return;
+    }
+    if (call_slice(call, dump_size(value))) {
+        return;
+    }
+    if (call->sliced != NULL) {
+        dump_in_slices(call, value);
         return;
     }
     struct blob *payload = codec_dump(value);

@@ -247,7 +247,8 @@ struct found {
 struct finds {
     struct found *at; /* Owned. */
     size_t count, cap;
-    size_t seen; /* Inside the shape, kept or not. */
+    size_t seen;   /* Inside the shape, kept or not. */
+    size_t looked; /* Inside or not. */
 };
 
 static struct slice found_member(const struct found *found)
@@ -285,22 +286,31 @@ static void heap_sink(struct found *at, size_t count, size_t index, enum sort so
     }
 }
 
-static void heap_build(struct finds *finds, enum sort sort)
+/* False: given up. */
+static bool heap_build(struct call *call, struct finds *finds, enum sort sort)
 {
     for (size_t i = finds->count / 2; i-- > 0;) {
         heap_sink(finds->at, finds->count, i, sort);
+        if (i % SLICED_STEP == 0 && !call_yield(call)) {
+            return false;
+        }
     }
+    return true;
 }
 
-/* Sorts what is a heap already. */
-static void heap_sort(struct finds *finds, enum sort sort)
+/* Sorts what is a heap already. False: given up. */
+static bool heap_sort(struct call *call, struct finds *finds, enum sort sort)
 {
     for (size_t count = finds->count; count > 1; count--) {
         struct found last = finds->at[0];
         finds->at[0] = finds->at[count - 1];
         finds->at[count - 1] = last;
         heap_sink(finds->at, count - 1, 0, sort);
+        if (count % SLICED_STEP == 0 && !call_yield(call)) {
+            return false;
+        }
     }
+    return true;
 }
 
 /* Room for one more; false: no memory. */
@@ -334,7 +344,7 @@ static void found_set(struct found *found, const struct zset_item *item, double 
 }
 
 /* Keeps a member that is inside; false: no memory. */
-static bool finds_add(struct finds *finds, const struct search *search,
+static bool finds_add(struct call *call, struct finds *finds, const struct search *search,
                       const struct zset_item *item, double distance)
 {
     size_t order = finds->seen++;
@@ -345,7 +355,7 @@ static bool finds_add(struct finds *finds, const struct search *search,
         }
         found_set(&finds->at[finds->count++], item, distance, order);
         if (search->sort != SORT_NONE && finds->count == (size_t)search->count) {
-            heap_build(finds, search->sort);
+            return heap_build(call, finds, search->sort);
         }
         return true;
     }
@@ -363,8 +373,22 @@ static bool is_enough(const struct finds *finds, const struct search *search)
     return search->is_any && finds->count >= (size_t)search->count;
 }
 
-/* Reads the members whose scores are in a range; false: no memory. */
-static bool find_in(const struct search *search, struct geo_scores scores, struct finds *finds)
+/* How long a search is shows only while it is done. False: begun again in slices, or given up. */
+static inline bool find_goes_on(struct call *call, const struct search *search, struct finds *finds)
+{
+    finds->looked++;
+    if (finds->looked == SLICED_SIZE_MIN + 1 &&
+        (search->store_at == 0 ? call_slice_reading(call, finds->looked)
+                               : call_slice(call, finds->looked))) {
+        return false;
+    }
+    return finds->looked % SLICED_STEP != 0 || call_yield(call);
+}
+
+/* Reads the members whose scores are in a range; false: no memory, the error is in the reply, or
+ * the call is done in slices, or given up. */
+static bool find_in(struct call *call, const struct search *search, struct geo_scores scores,
+                    struct finds *finds)
 {
     struct zset_score_range range = {
         .min = (double)scores.first, .max = (double)scores.end, .is_max_open = true};
@@ -374,10 +398,14 @@ static bool find_in(const struct search *search, struct geo_scores scores, struc
     zset_walk_begin(&walk, search->value, ranks.first, false);
     for (size_t rank = ranks.first; rank < ranks.end && zset_walk_next(&walk, &item); rank++) {
         double distance;
+        if (!find_goes_on(call, search, finds)) {
+            return false;
+        }
         if (!geo_shape_has(&search->shape, geo_decode(item.score), &distance)) {
             continue;
         }
-        if (!finds_add(finds, search, &item, distance)) {
+        if (!finds_add(call, finds, search, &item, distance)) {
+            reply_error(call->out, ERR_NO_MEMORY);
             return false;
         }
         if (is_enough(finds, search)) {
@@ -387,22 +415,18 @@ static bool find_in(const struct search *search, struct geo_scores scores, struc
     return true;
 }
 
-/* Finds and sorts; false: no memory, the error is in the reply. */
+/* Finds and sorts; false as above. */
 static bool find_all(struct call *call, const struct search *search, struct finds *finds)
 {
     struct geo_scores scores[GEO_CELLS_MAX];
     unsigned count = geo_cover(&search->shape, scores);
     for (unsigned i = 0; i < count && !is_enough(finds, search); i++) {
-        if (!find_in(search, scores[i], finds)) {
-            reply_error(call->out, ERR_NO_MEMORY);
+        if (!find_in(call, search, scores[i], finds)) {
             return false;
         }
     }
-    if (search->sort != SORT_NONE) {
-        heap_build(finds, search->sort);
-        heap_sort(finds, search->sort);
-    }
-    return true;
+    return search->sort == SORT_NONE ||
+           (heap_build(call, finds, search->sort) && heap_sort(call, finds, search->sort));
 }
 
 /* ---- Answers ---- */
@@ -427,6 +451,9 @@ static void reply_finds(struct call *call, const struct search *search, const st
         if (search->with_coord) {
             geo_reply_point(out, geo_decode(found->score));
         }
+        if (i % SLICED_STEP == SLICED_STEP - 1 && !call_yield_sending(call)) {
+            return;
+        }
     }
 }
 
@@ -443,7 +470,8 @@ static void store_finds(struct call *call, const struct search *search, const st
         const struct found *found = &finds->at[i];
         double score =
             search->stores_distance ? found->distance / search->shape.metres : found->score;
-        if (!zsets_collect(call, &place, found_member(found), score)) {
+        if (!zsets_collect(call, &place, found_member(found), score) ||
+            (i % SLICED_STEP == SLICED_STEP - 1 && !call_yield(call))) {
             value_free(place.value, exec_work(call->exec));
             return;
         }

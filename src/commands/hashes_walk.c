@@ -37,7 +37,11 @@ static void hscan_reply(struct call *call, const struct value *value, uint64_t c
     reply_init(&found, call->out->pool);
     found.protocol = call->out->protocol;
     scan->out = &found;
-    cursor = hash_scan(value, cursor, scan->options.count, hscan_on_pair, scan);
+    bool goes_on = true;
+    while (goes_on) {
+        cursor = hash_scan(value, cursor, scan_step(call, &scan->options), hscan_on_pair, scan);
+        goes_on = scan_goes_on(call, &scan->options, cursor);
+    }
     scan_reply(call->out, cursor, scan->count, &found);
 }
 
@@ -55,15 +59,19 @@ static void hscan_run(struct call *call)
         return;
     }
     if (scan_options(call, 3, true, &scan.options)) {
-        hscan_reply(call, value, cursor, &scan);
+        if (!call_slice(call, scan_size(&scan.options, hash_count(value)))) {
+            hscan_reply(call, value, cursor, &scan);
+        }
     }
 }
 
 /* ---- HRANDFIELD ---- */
 
 struct hrandfield {
+    struct call *call;
     struct reply *out;
     size_t count;
+    size_t told;
     bool is_distinct;
     bool has_values;
 };
@@ -77,6 +85,16 @@ static void hrandfield_on_pair(void *context, const struct hash_pair *pair)
     hashes_reply_item(random->out, &pair->field);
     if (random->has_values) {
         hashes_reply_item(random->out, &pair->text);
+    }
+}
+
+/* May yield, though whoever picks cannot be told to give up. */
+static void hrandfield_on_distinct(void *context, const struct hash_pair *pair)
+{
+    struct hrandfield *random = context;
+    hrandfield_on_pair(random, pair);
+    if (++random->told % SLICED_STEP == 0) {
+        (void)call_yield_sending(random->call);
     }
 }
 
@@ -112,7 +130,7 @@ static void hrandfield_reply(struct call *call, const struct value *value,
     if (random->is_distinct || picker.count == 0) {
         random->count = random->count < picker.count ? random->count : picker.count;
         hrandfield_header(call, random);
-        hash_pick_distinct(&picker, random->count, hrandfield_on_pair, random);
+        hash_pick_distinct(&picker, random->count, hrandfield_on_distinct, random);
     } else {
         hrandfield_repeat(call, &picker, random);
     }

@@ -5,12 +5,22 @@
  * not touched, however large it is. A move between databases takes the block as it is. The new
  * block is built first, so a lack of memory changes nothing.
  *
+ * COPY of a large collection is done in slices: element by element, to a value that is stored when
+ * it is whole.
+ *
  * Every lookup may remove an expired key and so make other places of that database invalid; places
  * are looked up last, just before they are used. */
 #include "base/assert.h"
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
+#include "types/hash/hash.h"
+#include "types/list/list.h"
+#include "types/set/set.h"
+#include "types/zset/zset.h"
+
+enum { COPY_EXPECT_MAX = 64 * 1024 }; /* Members that a copy is made ready for in one step. */
 
 /* Files the expiry of a value that was just stored; its block has room for it. */
 static void file_expire(struct db *db, uint64_t hash, struct place *place, int64_t expire_ms)
@@ -150,12 +160,168 @@ static bool copy_parse(struct call *call, struct copy_options *options)
     return true;
 }
 
-/* Copies `value` under `key`, over what may be there. */
+/* ---- Large collections, element by element ---- */
+
+/* Elements to copy one by one; 0 for what lies in one block, and for strings. */
+static size_t copy_size(const struct value *value)
+{
+    bool is_large = value_ops_of(value)->effort(value) > 1;
+    switch (value_kind(value)) {
+    case VALUE_LIST:
+        return is_large ? list_len(value) : 0;
+    case VALUE_SET:
+        return is_large ? set_count(value) : 0;
+    case VALUE_ZSET:
+        return is_large ? zset_count(value) : 0;
+    case VALUE_HASH:
+        return is_large ? hash_count(value) : 0;
+    default:
+        return 0;
+    }
+}
+
+/* A copy under way. Its limits make a large collection of it from the start, as the original is. */
+struct copying {
+    struct call *call;
+    struct place place;
+    struct type_limits limits;
+    uint64_t hash_seed;
+    size_t done;
+};
+
+/* Counts an element. False: given up. */
+static bool copy_goes_on(struct copying *copying)
+{
+    return ++copying->done % SLICED_STEP != 0 || call_yield(copying->call);
+}
+
+static bool copy_list(struct copying *copying, const struct value *value)
+{
+    struct list_iterator iterator;
+    struct list_item item;
+    struct list_scratch scratch;
+    list_iterate(value, 0, false, &iterator);
+    while (list_next(&iterator, &item)) {
+        struct blob *blob = item.blob == NULL ? NULL : blob_share(item.blob);
+        if (!list_try_push(&copying->place, LIST_TAIL, list_item_text(&item, &scratch), blob,
+                           &copying->limits)) {
+            if (blob != NULL) {
+                blob_drop(blob);
+            }
+            return false;
+        }
+        if (!copy_goes_on(copying)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_set(struct copying *copying, const struct value *value)
+{
+    const struct set_rules rules = {.limits = &copying->limits, .hash_seed = copying->hash_seed};
+    struct set_walk walk;
+    struct set_item item;
+    set_walk_begin(&walk, value);
+    while (set_walk_next(&walk, &item)) {
+        if (set_try_add(&copying->place, &item, &rules) == SET_NO_MEMORY ||
+            !copy_goes_on(copying)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_zset(struct copying *copying, const struct value *value)
+{
+    const struct zset_rules rules = {.limits = &copying->limits, .hash_seed = copying->hash_seed};
+    struct zset_walk walk;
+    struct zset_item item;
+    zset_walk_begin(&walk, value, 0, false);
+    while (zset_walk_next(&walk, &item)) {
+        struct zset_put put = {.member = item.member, .score = item.score};
+        if (zset_try_put(&copying->place, &put, &rules) == ZSET_NO_MEMORY ||
+            !copy_goes_on(copying)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_hash(struct copying *copying, const struct value *value)
+{
+    const struct hash_rules rules = {.limits = &copying->limits, .seed = copying->hash_seed};
+    struct hash_walk walk = hash_walk(value);
+    struct hash_pair pair;
+    while (hash_walk_next(&walk, &pair)) {
+        char field_digits[PACK_DIGITS];
+        char text_digits[PACK_DIGITS];
+        if (hash_try_put_until(&copying->place, pack_text(&pair.field, field_digits),
+                               pack_text(&pair.text, text_digits), pair.expire_ms,
+                               &rules) == HASH_NO_MEMORY ||
+            !copy_goes_on(copying)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* An empty value, and all that `value` holds. */
+static bool copy_fill(struct copying *copying, const struct value *value)
+{
+    struct slice key = copying->call->args.at[2];
+    switch (value_kind(value)) {
+    case VALUE_LIST:
+        copying->place.value = list_try_new(key, false);
+        return copying->place.value != NULL && copy_list(copying, value);
+    case VALUE_SET: {
+        const struct set_rules rules = {.limits = &copying->limits,
+                                        .hash_seed = copying->hash_seed};
+        const struct set_item first = set_item_of(slice_of("", 0));
+        copying->place.value = set_try_new(key, &first, COPY_EXPECT_MAX, &rules);
+        return copying->place.value != NULL && copy_set(copying, value);
+    }
+    case VALUE_ZSET: {
+        const struct zset_rules rules = {.limits = &copying->limits,
+                                         .hash_seed = copying->hash_seed};
+        copying->place.value = zset_try_new(key, COPY_EXPECT_MAX, 0, &rules);
+        return copying->place.value != NULL && copy_zset(copying, value);
+    }
+    default:
+        copying->place.value = hash_try_new(key, false);
+        return copying->place.value != NULL && copy_hash(copying, value);
+    }
+}
+
+/* The same as the kind's copy, with yields. NULL: no memory, or given up. */
+static struct value *copy_in_slices(struct call *call, const struct value *value, bool has_expire)
+{
+    const struct type_limits *limits = call->family;
+    struct copying copying = {.call = call,
+                              .limits = {.list_size = limits->list_size},
+                              .hash_seed = keyspace_hash_seed(exec_keyspace(call->exec))};
+    bool is_whole = copy_fill(&copying, value);
+    if (is_whole && has_expire) {
+        is_whole = value_try_reshape(
+            &copying.place,
+            (struct value_change){.payload_len = copying.place.value->len, .has_expire = true});
+    }
+    if (!is_whole && copying.place.value != NULL) {
+        value_free(copying.place.value, exec_work(call->exec));
+        return NULL;
+    }
+    return copying.place.value;
+}
+
+/* Copies `value` under `key`, over what may be there. False: no memory, the error is in the reply,
+ * or given up. */
 static bool copy_value(struct call *call, const struct value *value, struct db *to)
 {
     struct slice key = call->args.at[2];
     int64_t expire_ms = value_expire_ms(value);
-    struct value *copy = value_ops_of(value)->copy(value, key, expire_ms >= 0);
+    struct value *copy = call->sliced != NULL
+                             ? copy_in_slices(call, value, expire_ms >= 0)
+                             : value_ops_of(value)->copy(value, key, expire_ms >= 0);
     if (copy == NULL) {
         reply_error(call->out, ERR_NO_MEMORY);
         return false;
@@ -192,6 +358,9 @@ static void copy_run(struct call *call)
         return;
     }
     const struct value *value = call_peek(call, 1, FIND_NO_TOUCH);
+    if (call_slice(call, copy_size(value))) {
+        return;
+    }
     if (copy_value(call, value, options.to)) {
         call_changed_key(call, options.to, call->args.at[2], "copy_to");
         reply_integer(call->out, 1);
@@ -250,7 +419,7 @@ static const struct command keys_copy_rows[] = {
      .syntax = "key db:integer"},
 };
 
-void commands_register_keys_copy(struct exec *exec)
+void commands_register_keys_copy(struct exec *exec, struct type_limits *limits)
 {
-    exec_register(exec, keys_copy_rows, sizeof(keys_copy_rows) / sizeof(keys_copy_rows[0]), NULL);
+    exec_register(exec, keys_copy_rows, sizeof(keys_copy_rows) / sizeof(keys_copy_rows[0]), limits);
 }

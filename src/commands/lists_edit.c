@@ -206,6 +206,9 @@ static size_t lpos_find(struct call *call, const struct value *value,
             reply_integer(call->out, is_backward ? len - 1 - step : step);
             found++;
         }
+        if (step % SLICED_STEP == SLICED_STEP - 1 && !call_yield(call)) {
+            break;
+        }
     }
     return found;
 }
@@ -216,6 +219,12 @@ static void lpos_run(struct call *call)
     struct lpos_options options;
     struct value *value;
     if (!lpos_parse(call, &options) || !call_find(call, 1, VALUE_LIST, &value)) {
+        return;
+    }
+    size_t len = value == NULL ? 0 : list_len(value);
+    if (call_slice(call, options.max_len > 0 && (size_t)options.max_len < len
+                             ? (size_t)options.max_len
+                             : len)) {
         return;
     }
     if (options.count < 0) {

@@ -13,7 +13,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_strings_many(exec);
     commands_register_strings_lcs(exec);
     commands_register_keys(exec);
-    commands_register_keys_copy(exec);
+    commands_register_keys_copy(exec, limits);
     commands_register_keys_expire(exec);
     commands_register_keys_walk(exec);
     commands_register_transactions(exec);

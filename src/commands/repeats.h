@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "exec/call.h"
+#include "exec/sliced.h"
 
 enum {
     REPEAT_BYTES_MAX = 512 << 20, /* Of one reply, as of one string. */
@@ -22,22 +23,27 @@ enum {
 
 struct repeats {
     struct reply found;
+    struct call *call;
     size_t left; /* Elements to come. */
 };
 
-static inline void repeats_begin(struct repeats *repeats, const struct call *call, size_t count)
+static inline void repeats_begin(struct repeats *repeats, struct call *call, size_t count)
 {
+    repeats->call = call;
     reply_init(&repeats->found, call->out->pool);
     repeats->found.protocol = call->out->protocol;
     repeats->left = count;
 }
 
-/* Whether another element is wanted and may be. */
+/* Whether another element is wanted and may be. May yield. */
 static inline bool repeats_next(struct repeats *repeats)
 {
     size_t room = REPEAT_BYTES_MAX / REPEAT_ELEMENT_BYTES;
     if (repeats->left == 0 || repeats->left > room ||
         reply_len(&repeats->found) > REPEAT_BYTES_MAX) {
+        return false;
+    }
+    if (repeats->left % SLICED_STEP == 0 && !call_yield(repeats->call)) {
         return false;
     }
     repeats->left--;

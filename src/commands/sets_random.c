@@ -201,6 +201,9 @@ static bool srandmember_draw(struct call *call, const struct value *value, size_
             sets_reply_item(call->out, &item);
             count--;
         }
+        if (count % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            break;
+        }
     }
     mem_free(drawn.marks);
     return true;
@@ -219,6 +222,9 @@ static void srandmember_select(struct call *call, const struct value *value, siz
             sets_reply_item(call->out, &item);
             count--;
         }
+        if (left % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            return;
+        }
     }
 }
 
@@ -232,6 +238,9 @@ static void srandmember_count(struct call *call)
     }
     if (value == NULL || wanted == 0) {
         reply_array(call->out, 0);
+        return;
+    }
+    if (call_slice(call, wanted < 0 ? 0 - (size_t)wanted : (size_t)wanted)) {
         return;
     }
     if (wanted < 0) {

@@ -36,13 +36,18 @@ static void sscan_run(struct call *call)
         scan_reply(call->out, 0, 0, NULL);
         return;
     }
-    if (!scan_options(call, 3, false, &scan.options)) {
+    if (!scan_options(call, 3, false, &scan.options) ||
+        call_slice(call, scan_size(&scan.options, set_count(value)))) {
         return;
     }
     reply_init(&found, call->out->pool);
     found.protocol = call->out->protocol;
     struct set_visitor visitor = {.visit = sscan_on_item, .context = &scan};
-    cursor = set_scan(value, cursor, scan.options.count, &visitor);
+    bool goes_on = true;
+    while (goes_on) {
+        cursor = set_scan(value, cursor, scan_step(call, &scan.options), &visitor);
+        goes_on = scan_goes_on(call, &scan.options, cursor);
+    }
     scan_reply(call->out, cursor, scan.count, &found);
 }
 

@@ -4,24 +4,24 @@
  *     order   merge sort, see sort_table.c
  *     tell    reply (or the list to store), with what GET patterns find
  *
- * A small collection goes through all three at once. A large one suspends its session and becomes a
- * job that does a little of a stage per slice. Its elements are those of one moment: the key is
- * watched while they are copied, and if it changes meanwhile copying begins again; the third time
- * it is done without a pause. Afterwards the collection may change as it likes. What BY and GET
- * find is read as the job passes, so it may be of a later moment than the elements.
+ * A small collection goes through all three at once, a large one in slices (exec/sliced.h). Its
+ * elements are those of one moment: the key is pinned while they are copied, and free for others
+ * afterwards. What BY and GET find is read as the job passes, so it may be of a later moment than
+ * the elements.
  *
- * STORE is answered at once, whatever the size: its effect, the command itself, must meet the same
- * data on a replica. So does everything inside EXEC and scripts. */
+ * STORE reads its operands at one moment too, so that its effect, the command itself, meets the
+ * same data on a replica: with patterns, which name keys that cannot be pinned, it is done at once.
+ * So is everything inside EXEC and scripts. */
 #include "commands/sort.h"
 
 #include <errno.h>
 #include <math.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "commands/commands.h"
-#include "commands/later.h"
+#include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/hash/hash.h"
 #include "types/list/list.h"
 #include "types/set/set.h"
@@ -32,14 +32,11 @@
 
 enum {
 #ifdef OURO_HOSTILE
-    SORT_DIRECT_MAX = 4,
     SORT_STEP = 2,
 #else
-    SORT_DIRECT_MAX = 1000, /* Elements that are sorted at once. */
-    SORT_STEP = 128,        /* Elements, or moves, between two looks at the clock. */
+    SORT_STEP = 128, /* Elements, or moves, between two looks at the clock. */
 #endif
     SORT_FREE_STEP = 16,       /* Blocks that are freed in a slice. */
-    SORT_LOADS_MAX = 3,        /* Attempts to copy a collection that keeps changing. */
     SORT_NUMBER_LEN_MAX = 512, /* Longer texts are no numbers that a client means. */
 };
 
@@ -439,168 +436,7 @@ static bool sort_step(struct sort *sort, size_t count)
     return sort->error != NULL;
 }
 
-/* ---- Later ---- */
-
-/* A sort that answers later, with a copy of its words behind it. */
-struct sort_job {
-    struct work_job job;
-    struct session *session; /* NULL: closed; only memory is left to free. */
-    struct exec *exec;
-    struct sort sort;
-    struct reply found;
-    struct watch *watch;
-    uint64_t version;
-    unsigned load_count;
-    struct slice *words; /* GET patterns, then the bytes of all words. */
-};
-
-static void sort_job_unwatch(struct sort_job *job)
-{
-    if (job->watch != NULL) {
-        db_unwatch(job->sort.db, job->watch);
-        job->watch = NULL;
-    }
-}
-
-static void sort_job_free(struct sort_job *job)
-{
-    sort_job_unwatch(job);
-    reply_deinit(&job->found);
-    mem_free(job->words);
-    mem_free_sized(job, sizeof(*job));
-}
-
-static bool sort_job_on_free(struct work_job *work_job)
-{
-    struct sort_job *job = LIST_OWNER(work_job, struct sort_job, job);
-    if (!sort_table_free_step(&job->sort.table, SORT_FREE_STEP)) {
-        return false;
-    }
-    sort_job_free(job);
-    return true;
-}
-
-/* The session is done with: what is left is freed in slices. */
-static void sort_job_end(struct sort_job *job)
-{
-    sort_job_unwatch(job);
-    work_add(exec_work(job->exec), &job->job, sort_job_on_free);
-}
-
-static void sort_job_on_cancel(struct session *session, void *context)
-{
-    struct sort_job *job = context;
-    (void)session;
-    work_cancel(exec_work(job->exec), &job->job);
-    sort_job_end(job);
-}
-
-/* Begins to copy, again if need be. What was copied before is let go of. */
-static void sort_job_load(struct sort_job *job)
-{
-    struct sort *sort = &job->sort;
-    while (!sort_table_free_step(&sort->table, SORT_STEP)) {
-    }
-    job->load_count++;
-    job->version = db_watch_version(job->watch);
-    const struct value *value =
-        db_find(sort->db, sort->key, sort->hash, sort->now_ms, FIND_NO_TOUCH);
-    if (value != NULL && !is_sortable(value)) {
-        sort->error = ERR_WRONG_TYPE;
-        return;
-    }
-    if (sort_begin(sort, value) && job->load_count == SORT_LOADS_MAX) {
-        sort_load_step(sort, SIZE_MAX);
-    }
-}
-
-static bool sort_job_step(struct sort_job *job)
-{
-    if (job->sort.stage == SORT_LOAD && job->version != db_watch_version(job->watch)) {
-        sort_job_load(job);
-        return job->sort.error != NULL;
-    }
-    return sort_step(&job->sort, SORT_STEP);
-}
-
-static bool sort_job_on_step(struct work_job *work_job)
-{
-    struct sort_job *job = LIST_OWNER(work_job, struct sort_job, job);
-    int64_t deadline_us = clock_mono_us() + LATER_SLICE_US;
-    job->sort.now_ms = exec_now(job->exec)->wall_ms;
-    do {
-        if (sort_job_step(job)) {
-            if (job->sort.error != NULL) {
-                reply_error(job->session->out, job->sort.error);
-            } else {
-                reply_splice(job->session->out, &job->found);
-            }
-            session_resume(job->session);
-            sort_job_end(job);
-            return true;
-        }
-    } while (clock_mono_us() < deadline_us);
-    return false;
-}
-
-static struct slice word_copy(char **at, struct slice word)
-{
-    struct slice copy = slice_of(*at, word.len);
-    if (word.len > 0) {
-        memcpy(*at, word.data, word.len);
-    }
-    *at += word.len;
-    return copy;
-}
-
-/* Copies key and patterns, which would go with the call. */
-static bool sort_job_keep_words(struct sort_job *job)
-{
-    struct sort *sort = &job->sort;
-    size_t len = sort->key.len + sort->by.len + 1;
-    for (uint32_t i = 0; i < sort->get_count; i++) {
-        len += sort->gets[i].len;
-    }
-    job->words = mem_try_alloc(sort->get_count * sizeof(*job->words) + len);
-    if (job->words == NULL) {
-        return false;
-    }
-    char *at = (char *)(job->words + sort->get_count);
-    sort->key = word_copy(&at, sort->key);
-    if (sort->by.data != NULL) {
-        sort->by = word_copy(&at, sort->by);
-    }
-    for (uint32_t i = 0; i < sort->get_count; i++) {
-        job->words[i] = word_copy(&at, sort->gets[i]);
-    }
-    sort->gets = job->words;
-    return true;
-}
-
-static void sort_later(struct call *call, const struct sort *sort)
-{
-    struct sort_job *job = mem_try_alloc(sizeof(*job));
-    if (job == NULL) {
-        reply_error(call->out, ERR_NO_MEMORY);
-        return;
-    }
-    *job = (struct sort_job){.session = call->session, .exec = call->exec, .sort = *sort};
-    reply_init(&job->found, call->out->pool);
-    job->found.protocol = call->out->protocol;
-    job->sort.out = &job->found;
-    list_init(&job->job.link);
-    if (!sort_job_keep_words(job)) {
-        sort_job_free(job);
-        reply_error(call->out, ERR_NO_MEMORY);
-        return;
-    }
-    job->watch = db_watch(job->sort.db, job->sort.key);
-    sort_job_load(job);
-    session_suspend(call->session, sort_job_on_cancel, job);
-    work_add(exec_work(call->exec), &job->job, sort_job_on_step);
-}
-
-/* ---- At once ---- */
+/* ---- Running ---- */
 
 /* Stores the result, or removes what was there when it is empty. */
 static void sort_store(struct call *call, struct sort *sort, uint32_t index)
@@ -620,19 +456,48 @@ static void sort_store(struct call *call, struct sort *sort, uint32_t index)
     reply_count(call->out, count);
 }
 
-static void sort_now(struct call *call, struct sort *sort, const struct value *value,
+/* Lets others go on; what is told may be sent. False: given up. */
+static bool sort_yield(struct call *call, struct sort *sort)
+{
+    bool goes_on;
+    if (sort->stage != SORT_LOAD && !sort->is_stored) {
+        call_release_keys(call); /* The elements are copied. */
+    }
+    if (sort->stage == SORT_TELL && !sort->is_stored) {
+        goes_on = call_yield_sending(call);
+    } else {
+        goes_on = call_yield(call);
+    }
+    sort->now_ms = call->now->wall_ms;
+    return goes_on;
+}
+
+/* Goes through the stages. False: given up, or there is an error. */
+static bool sort_through(struct call *call, struct sort *sort)
+{
+    size_t count = call->sliced != NULL ? SORT_STEP : SIZE_MAX;
+    while (!sort_step(sort, count)) {
+        if (!sort_yield(call, sort)) {
+            return false;
+        }
+    }
+    while (!sort_table_free_step(&sort->table, call->sliced != NULL ? SORT_FREE_STEP : SIZE_MAX) &&
+           call_yield(call)) {
+    }
+    return sort->error == NULL;
+}
+
+static void sort_all(struct call *call, struct sort *sort, const struct value *value,
                      uint32_t store)
 {
     if (store != 0) {
         sort->stored.value = list_try_new(call->args.at[store], false);
         sort->error = sort->stored.value == NULL ? ERR_NO_MEMORY : NULL;
     }
-    bool is_begun = sort->error == NULL && sort_begin(sort, value);
-    while (is_begun && !sort_step(sort, SIZE_MAX)) {
-    }
+    bool is_done = sort->error == NULL && sort_begin(sort, value) && sort_through(call, sort);
     if (sort->error != NULL) {
         reply_error(call->out, sort->error);
-    } else if (store != 0) {
+    } else if (is_done && store != 0) {
         sort_store(call, sort, store);
     }
     if (sort->stored.value != NULL) {
@@ -699,6 +564,16 @@ static void sort_settle_order(struct sort *sort, const struct value *value)
     }
 }
 
+/* Whether patterns make it read keys that it does not name. */
+static bool sort_reads_others(const struct sort *sort)
+{
+    bool reads = sort->by.data != NULL;
+    for (uint32_t i = 0; i < sort->get_count; i++) {
+        reads |= !slice_equal(sort->gets[i], slice_of("#", 1));
+    }
+    return reads;
+}
+
 static void sort_with_words(struct call *call, struct sort_words *words)
 {
     struct sort sort = {.exec = call->exec,
@@ -722,11 +597,11 @@ static void sort_with_words(struct call *call, struct sort_words *words)
         return;
     }
     sort_settle_order(&sort, value);
-    bool is_long = value != NULL && sort_len(value) > SORT_DIRECT_MAX;
-    if (is_long && !sort.is_stored && call_may_answer_later(call)) {
-        sort_later(call, &sort);
-    } else {
-        sort_now(call, &sort, value, words->store);
+    size_t len = value == NULL ? 0 : sort_len(value);
+    bool is_later = sort.is_stored ? !sort_reads_others(&sort) && call_slice(call, len)
+                                   : call_slice_reading(call, len);
+    if (!is_later) {
+        sort_all(call, &sort, value, words->store);
     }
 }
 

@@ -201,6 +201,9 @@ static void draw_many(struct call *call, struct zset_walk *walk, size_t count, b
             zsets_reply_item(call->out, item.member, item.score, with_scores);
             count--;
         }
+        if (held % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            return;
+        }
     }
 }
 
@@ -236,6 +239,9 @@ static void draw_few(struct call *call, struct zset_walk *walk, size_t count, bo
             zset_walk_at(walk, rank, &item);
             zsets_reply_item(call->out, item.member, item.score, with_scores);
             count--;
+        }
+        if (count % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            return;
         }
     }
 }
@@ -295,6 +301,10 @@ static void zrandmember_run(struct call *call)
         !call_find(call, 1, VALUE_ZSET, &value)) {
         return;
     }
+    size_t size = count < 0 ? 0 - (size_t)count : (size_t)count;
+    if (value != NULL && call_slice(call, size)) {
+        return;
+    }
     struct zset_walk walk;
     struct zset_item item;
     if (value != NULL) {
@@ -349,13 +359,18 @@ static void zscan_run(struct call *call)
         scan_reply(call->out, 0, 0, NULL);
         return;
     }
-    if (!scan_options(call, 3, false, &scan.options)) {
+    if (!scan_options(call, 3, false, &scan.options) ||
+        call_slice(call, scan_size(&scan.options, zset_count(value)))) {
         return;
     }
     reply_init(&found, call->out->pool);
     found.protocol = call->out->protocol;
     struct zset_visitor visitor = {.visit = zscan_on_item, .context = &scan};
-    cursor = zset_scan(value, cursor, scan.options.count, &visitor);
+    bool goes_on = true;
+    while (goes_on) {
+        cursor = zset_scan(value, cursor, scan_step(call, &scan.options), &visitor);
+        goes_on = scan_goes_on(call, &scan.options, cursor);
+    }
     scan_reply(call->out, cursor, scan.count, &found);
 }
 

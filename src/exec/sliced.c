@@ -504,11 +504,8 @@ static struct sliced *sliced_try_new(struct call *call)
     if (sliced == NULL) {
         return NULL;
     }
-    *sliced = (struct sliced){.exec = call->exec,
-                              .session = call->session,
-                              .call = *call,
-                              .is_write = (call->entry->flags & CMD_WRITE) != 0,
-                              .size = size};
+    *sliced =
+        (struct sliced){.exec = call->exec, .session = call->session, .call = *call, .size = size};
     char *at = (char *)(sliced->args + call->args.count);
     for (uint32_t i = 0; i < call->args.count; i++) {
         sliced->args[i] = slice_of(at, call->args.at[i].len);
@@ -531,7 +528,14 @@ static struct sliced *sliced_try_new(struct call *call)
     return sliced;
 }
 
-bool call_slice_slow(struct call *call)
+void call_release_keys(struct call *call)
+{
+    if (call->sliced != NULL && !call->sliced->is_write) {
+        sliced_unpin_all(call->sliced);
+    }
+}
+
+bool call_slice_slow(struct call *call, bool is_write)
 {
     const struct session *session = call->session;
     if (call->sliced != NULL || call->is_inner || session->ops == NULL ||
@@ -543,6 +547,7 @@ bool call_slice_slow(struct call *call)
         reply_error(call->out, ERR_NO_MEMORY);
         return true;
     }
+    sliced->is_write = is_write;
     call->sliced = sliced;
     session_suspend(call->session, sliced_on_cancel, sliced);
     list_push_back(&call->exec->sliced.waiting, &sliced->link);

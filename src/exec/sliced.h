@@ -31,7 +31,7 @@ enum {
 };
 #endif
 
-bool call_slice_slow(struct call *call);
+bool call_slice_slow(struct call *call, bool is_write);
 bool call_yield_slow(struct call *call, bool may_send);
 
 /* Asked before a command deals with `size` elements, when nothing is replied or changed yet. True:
@@ -39,8 +39,19 @@ bool call_yield_slow(struct call *call, bool may_send);
  * because it may not wait (inside EXEC and the like), or because this is the later run. */
 static inline bool call_slice(struct call *call, size_t size)
 {
-    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call);
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) &&
+           call_slice_slow(call, (call->command->flags & CMD_WRITE) != 0);
 }
+
+/* The same for a command that may write but will not, as SORT without STORE. */
+static inline bool call_slice_reading(struct call *call, size_t size)
+{
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call, false);
+}
+
+/* A reading call has copied what it needs: nobody waits for its keys any more. What it looked up
+ * is invalid. */
+void call_release_keys(struct call *call);
 
 /* Lets others go on when the slice is over. False: nobody wants the result any more, clean up and
  * return without a reply or a change. */

@@ -71,10 +71,10 @@ static void defrag_on_value(void *context, void *entry)
     }
 }
 
-/* False: no memory, or somebody reads the value across turns (SORT watches what it copies). */
+/* False: no memory, or somebody reads the value across turns. */
 static bool db_move_value(struct db *db, struct value *value)
 {
-    if (value_is_pinned(value) || watch_has(db, value_key(value))) {
+    if (value_is_pinned(value)) {
         return false;
     }
     struct place place = db_place_of(db, db_value_hash(db, value), value);

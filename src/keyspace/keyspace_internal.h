@@ -206,6 +206,3 @@ bool pin_keeps(const struct keyspace *keyspace, const struct value *value);
 void watch_bump_all(struct db *db, struct db *other);
 void watch_free_all(struct db *db);
 void watch_init(struct keyspace *keyspace);
-
-/* Whether somebody watches the key: it may then be read across turns, and its block stays put. */
-bool watch_has(const struct db *db, struct slice key);

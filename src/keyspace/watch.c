@@ -107,11 +107,6 @@ static struct watch *watch_find(const struct db *db, struct slice key)
     return table_find(&db->watches, db_hash(db, key), &key, watch_key_is);
 }
 
-bool watch_has(const struct db *db, struct slice key)
-{
-    return watch_find(db, key) != NULL;
-}
-
 void db_bump(struct db *db, struct slice key)
 {
     struct watch *watch = watch_find(db, key);

@@ -70,6 +70,96 @@ class Replies(Sliced):
         self.assertEqual(self.call("ZRANGE", "to", 0, 0), [self.members[10]])
         self.assertEqual(self.call("ZINTER", 2, "zset", "set", "AGGREGATE", "MIN")[:1], [self.members[0]])
 
+    def test_scans_of_any_count(self):
+        for command, key, pick in (("SSCAN", "set", lambda got: got), ("HSCAN", "hash", lambda got: got[::2]),
+                                   ("ZSCAN", "zset", lambda got: got[::2])):
+            for count in (COUNT * 2, 2500):
+                cursor, seen = b"0", []
+                while True:
+                    cursor, got = self.call(command, key, cursor, "COUNT", count)
+                    seen += pick(got)
+                    if cursor == b"0":
+                        break
+                self.assertEqual(sorted(seen), sorted(self.members))
+            _, got = self.call(command, key, 0, "COUNT", COUNT * 2, "MATCH", "member:1?")
+            self.assertEqual(len(pick(got)), 10)
+
+    def test_random_ones(self):
+        for command, key in (("SRANDMEMBER", "set"), ("HRANDFIELD", "hash"), ("ZRANDMEMBER", "zset")):
+            for count in (COUNT * 2, COUNT - 1, 2000):
+                got = self.call(command, key, count)
+                self.assertEqual(len(got), min(count, COUNT))
+                self.assertEqual(len(set(got)), len(got))
+                self.assertLessEqual(set(got), set(self.members))
+            self.assertEqual(len(self.call(command, key, -5000)), 5000)
+
+    def test_positions(self):
+        self.assertEqual(self.call("LPOS", "list", self.members[-1]), COUNT - 1)
+        self.assertEqual(self.call("LPOS", "list", self.members[-1], "MAXLEN", 2000), None)
+        self.assertEqual(self.call("LPOS", "list", "absent"), None)
+        self.call("RPUSH", "list", self.members[0])
+        self.assertEqual(self.call("LPOS", "list", self.members[0], "COUNT", 0), [0, COUNT])
+        self.assertEqual(self.call("LPOS", "list", self.members[0], "RANK", -2), 0)
+
+    def test_sorted(self):
+        self.assertEqual(self.call("SORT", "list", "ALPHA"), sorted(self.members))
+        self.assertEqual(self.call("SORT", "zset", "BY", "nosort", "GET", "#", "LIMIT", 0, 5000), self.members[:5000])
+        self.assertEqual(self.call("SORT", "set", "ALPHA", "STORE", "to"), COUNT)
+        self.assertEqual(self.call("LRANGE", "to", 0, -1), sorted(self.members))
+        self.assertEqual(self.call("SORT", "set"), "ERR One or more scores can't be converted into double")
+        self.assertEqual(self.call("SORT", "set", "STORE", "to"),
+                         "ERR One or more scores can't be converted into double")
+
+    def test_copies_are_the_same(self):
+        self.call("PEXPIRE", "hash", 10000000)
+        for key in ("set", "list", "hash", "zset"):
+            self.assertEqual(self.call("COPY", key, "to"), 1)
+            self.assertEqual(self.call("COPY", key, "to"), 0)
+            self.assertEqual(self.call("OBJECT", "ENCODING", "to"), self.call("OBJECT", "ENCODING", key))
+            self.assertEqual(self.call("PTTL", "to") > 0, key == "hash")
+            if key == "set":
+                self.assertEqual(sorted(self.call("SMEMBERS", "to")), sorted(self.members))
+            if key == "list":
+                self.assertEqual(self.call("LRANGE", "to", 0, -1), self.members)
+            if key == "hash":
+                self.assertEqual(self.call("HGET", "to", self.members[9]), b"value of " + self.members[9])
+                self.assertEqual(self.call("HLEN", "to"), COUNT)
+            if key == "zset":
+                self.assertEqual(self.call("ZRANGE", "to", 0, -1), self.members)
+            self.assertEqual(self.call("COPY", key, "to", "REPLACE"), 1)
+            self.assertEqual(self.call("COPY", key, "to", "DB", 1, "REPLACE"), 1)
+            self.call("DEL", "to")
+
+    def test_payloads_can_be_restored(self):
+        for key in ("set", "list", "hash", "zset"):
+            payload = self.call("DUMP", key)
+            self.assertEqual(self.call("RESTORE", "to", 0, payload, "REPLACE"), "OK")
+            self.assertEqual(sorted(self.call("DUMP", "to")), sorted(payload))
+
+    def test_bits(self):
+        self.call("SETBIT", "bits", 80000000, 1)
+        self.call("SETBIT", "bits", 12345, 1)
+        self.assertEqual(self.call("BITCOUNT", "bits"), 2)
+        self.assertEqual(self.call("BITCOUNT", "bits", 12345, 80000000, "BIT"), 2)
+        self.assertEqual(self.call("BITPOS", "bits", 1), 12345)
+        self.assertEqual(self.call("BITPOS", "bits", 1, 2000), 80000000)
+        self.assertEqual(self.call("BITPOS", "bits", 0, 0, 1000, "BIT"), 0)
+        self.call("SETBIT", "bits", 80000000, 0)
+        self.assertEqual(self.call("BITPOS", "bits", 1, 2000), -1)
+
+    def test_places(self):
+        words = []
+        for n in range(5000):
+            words += [13 + (n % 100) / 1000, 38 + (n // 100) / 1000, "place:%d" % n]
+        self.call("GEOADD", "places", *words)
+        where = ("FROMLONLAT", 13.05, 38.02, "BYRADIUS", 100, "km")
+        got = self.call("GEOSEARCH", "places", *where, "ASC", "WITHDIST")
+        distances = [float(pair[1]) for pair in got]
+        self.assertEqual((len(got), distances), (5000, sorted(distances)))
+        self.assertEqual(len(self.call("GEORADIUS", "places", 13.05, 38.02, 100, "km", "COUNT", 2000)), 2000)
+        self.assertEqual(self.call("GEOSEARCHSTORE", "to", "places", *where), 5000)
+        self.assertEqual(self.call("ZCARD", "to"), 5000)
+
     def test_a_pipeline_keeps_its_order(self):
         with self.connect() as conn:
             conn.send(encode("SET", "a", 1) + encode("SMEMBERS", "set") + encode("INCR", "a") +
