@@ -4,7 +4,7 @@ import socket
 
 from harness import Case, encode, main, wait_until
 
-COUNT = 30000
+COUNT = 10000
 
 
 class Sliced(Case):

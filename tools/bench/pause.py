@@ -153,6 +153,53 @@ def set_removal(command):
                                          [command, "big"])
 
 
+def fill_collections(server, count, wanted=("set", "hash", "list", "zset")):
+    """Collections of so many members under the names of their kinds."""
+    forms = {"set": ("SADD", b"member:%d"), "list": ("RPUSH", b"element:%d")}
+    for kind in wanted:
+        if kind in forms:
+            server.fill(members(forms[kind][0], kind, forms[kind][1])(count))
+            continue
+        def words(index, kind=kind):
+            if kind == "hash":
+                return bulk(b"field:%d" % index) + bulk(b"value:%d" % index)
+            return bulk(index) + bulk(b"member:%d" % index)
+        head = bulk("HSET" if kind == "hash" else "ZADD") + bulk(kind)
+        per = 100
+        server.fill(chunked(count // per, lambda index, head=head, words=words:
+                            b"*%d\r\n" % (2 + 2 * per) + head +
+                            b"".join(words(index * per + i) for i in range(per))))
+
+
+def one_command(kinds, *command):
+    """A command on collections of `count` members, and reading all of its reply."""
+    def scenario(server, count):
+        fill_collections(server, count, kinds)
+        link = Link(server.port)
+
+        def ask():
+            link.send_load(encode(*command) + encode("ECHO", "the end of it"))
+            tail = b""
+            while not tail.endswith(b"the end of it\r\n"):
+                tail = (tail + link.receive())[-40:]
+        return probed(server, ask)
+    return scenario
+
+
+def collection_removal(kind, *command):
+    def scenario(server, count):
+        empty = server.used_memory()
+        fill_collections(server, count, (kind,))
+        most = memory_back(empty, server.used_memory())
+        link = Link(server.port)
+
+        def remove():
+            link.ask(*command)
+            await_memory(link, most)
+        return probed(server, remove)
+    return scenario
+
+
 def mass_expiry(server, keys):
     """Keys whose times all lie in one second; also how long after it their memory is back."""
     link = Link(server.port)
@@ -186,6 +233,21 @@ SCENARIOS = [
     ("DEL of a set of {} M members", "DEL", set_removal("DEL"), 5000000, True),
     ("UNLINK of a set of {} M members", "UNLINK", set_removal("UNLINK"), 5000000, True),
     ("{} M keys expire in one second", "expiry", mass_expiry, 2000000, True),
+    ("DEL of a hash of {} M fields", "DEL hash", collection_removal("hash", "DEL", "hash"), 5000000, True),
+    ("DEL of a sorted set of {} M members", "DEL zset", collection_removal("zset", "DEL", "zset"), 5000000, True),
+    ("DEL of a list of {} M elements", "DEL list", collection_removal("list", "DEL", "list"), 5000000, True),
+    ("SET over a set of {} M members", "SET over", collection_removal("set", "SET", "set", "x"), 5000000, True),
+    ("PEXPIRE of a sorted set of {} M members", "PEXPIRE", collection_removal("zset", "PEXPIRE", "zset", "1"),
+     5000000, True),
+    ("SMEMBERS of {} M members", "SMEMBERS", one_command(("set",), "SMEMBERS", "set"), 1000000, True),
+    ("HGETALL of {} M fields", "HGETALL", one_command(("hash",), "HGETALL", "hash"), 1000000, True),
+    ("LRANGE 0 -1 of {} M elements", "LRANGE", one_command(("list",), "LRANGE", "list", "0", "-1"), 1000000, True),
+    ("SUNIONSTORE of {} M members", "SUNIONSTORE", one_command(("set",), "SUNIONSTORE", "to", "set"), 1000000, True),
+    ("ZUNIONSTORE of {} M members", "ZUNIONSTORE",
+     one_command(("zset",), "ZUNIONSTORE", "to", "1", "zset"), 1000000, True),
+    ("SORT of {} M elements", "SORT", one_command(("list",), "SORT", "list", "ALPHA"), 1000000, True),
+    ("COPY of a hash of {} M fields", "COPY", one_command(("hash",), "COPY", "hash", "to"), 1000000, True),
+    ("DUMP of a sorted set of {} M members", "DUMP", one_command(("zset",), "DUMP", "zset"), 1000000, True),
 ]
 
 
