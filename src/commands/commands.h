@@ -75,6 +75,14 @@ void commands_register_sets_random(struct exec *exec, struct type_limits *limits
 void commands_register_sets_algebra(struct exec *exec, struct type_limits *limits);
 void commands_register_sets_scan(struct exec *exec);
 
+/* Streams: adding and trimming; ranges; reading; groups; what is pending; XINFO. */
+void commands_register_streams(struct exec *exec, struct type_limits *limits);
+void commands_register_streams_range(struct exec *exec, struct type_limits *limits);
+void commands_register_streams_read(struct exec *exec, struct type_limits *limits);
+void commands_register_streams_group(struct exec *exec, struct type_limits *limits);
+void commands_register_streams_pending(struct exec *exec, struct type_limits *limits);
+void commands_register_streams_info(struct exec *exec, struct type_limits *limits);
+
 /* SORT and SORT_RO; DUMP and RESTORE. `limits` is borrowed. */
 void commands_register_sort(struct exec *exec, struct type_limits *limits);
 void commands_register_dump(struct exec *exec, struct type_limits *limits);

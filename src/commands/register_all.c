@@ -41,6 +41,12 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_hashes_numbers(exec, limits);
     commands_register_hashes_walk(exec, limits);
     commands_register_hashes_expire(exec, limits);
+    commands_register_streams(exec, limits);
+    commands_register_streams_range(exec, limits);
+    commands_register_streams_read(exec, limits);
+    commands_register_streams_group(exec, limits);
+    commands_register_streams_pending(exec, limits);
+    commands_register_streams_info(exec, limits);
     commands_register_bitmaps(exec);
     commands_register_bitmaps_field(exec);
     commands_register_hyperloglog(exec, limits);

@@ -15,6 +15,8 @@ struct type_limits {
     size_t zset_value;           /* zset-max-listpack-value */
     int64_t list_size;           /* list-max-listpack-size: entries of a node; -1..-5: 4..64 KiB. */
     uint64_t hll_sparse_bytes;   /* hll-sparse-max-bytes: of a sparse HyperLogLog. */
+    size_t stream_node_bytes;    /* stream-node-max-bytes; 0: any number, up to 64 KiB. */
+    size_t stream_node_entries;  /* stream-node-max-entries; 0: any number. */
 };
 
 /* Redis 7.2's. */
@@ -30,5 +32,7 @@ static inline struct type_limits type_limits_default(void)
         .zset_value = 64,
         .list_size = -2,
         .hll_sparse_bytes = 3000,
+        .stream_node_bytes = 4096,
+        .stream_node_entries = 100,
     };
 }

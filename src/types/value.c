@@ -21,6 +21,7 @@
 #include "types/hash/hash.h"
 #include "types/list/list.h"
 #include "types/set/set.h"
+#include "types/stream/stream.h"
 #include "types/string/string.h"
 #include "types/zset/zset.h"
 
@@ -29,7 +30,7 @@ enum { VALUE_KEY_LONG = 255 };
 /* Kinds by number; NULL where a kind does not exist. */
 static const struct value_ops *const value_kinds[VALUE_KIND_COUNT] = {
     [VALUE_STRING] = &string_ops, [VALUE_HASH] = &hash_ops, [VALUE_LIST] = &list_ops,
-    [VALUE_SET] = &set_ops,       [VALUE_ZSET] = &zset_ops,
+    [VALUE_SET] = &set_ops,       [VALUE_ZSET] = &zset_ops, [VALUE_STREAM] = &stream_ops,
 };
 
 /* Bytes before the key, behind the header. */

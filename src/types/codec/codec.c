@@ -4,6 +4,7 @@
  *     string    text
  *     list      count, texts                          set   count, texts
  *     hash      count, field and value texts in turn  zset  count, texts and doubles in turn
+ *     stream    see codec_stream.c
  *     hash with fields that expire    moment u64, count, { ttl, field text, value text } in turn
  *
  * How lengths and texts look is told in codec_bytes.c, the packed forms that are read besides in
@@ -68,6 +69,9 @@ static enum codec_type write_begin(struct codec_writer *writer)
     case VALUE_HASH:
         write_hash_begin(writer);
         return writer->has_moments ? TYPE_HASH_MOMENTS : TYPE_HASH;
+    case VALUE_STREAM:
+        write_stream_begin(writer);
+        return writer->is_for_old_readers ? TYPE_STREAM : TYPE_STREAM_2;
     default:
         break;
     }
@@ -93,6 +97,15 @@ static void write_element(struct codec_writer *writer, struct codec_out *out)
     }
 }
 
+static bool write_stream(struct codec_writer *writer, struct codec_out *out, uint64_t count)
+{
+    bool is_done = false;
+    for (; count > 0 && !is_done && !out->is_failed; count--) {
+        is_done = write_stream_step(writer, out);
+    }
+    return is_done || out->is_failed;
+}
+
 bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64_t count)
 {
     if (!writer->is_begun) {
@@ -107,6 +120,9 @@ bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64
             write_hash_moment(writer, out);
         }
         codec_out_len(out, writer->left);
+    }
+    if (value_kind(writer->value) == VALUE_STREAM) {
+        return write_stream(writer, out, count);
     }
     for (; count > 0 && writer->left > 0 && !out->is_failed; count--) {
         write_element(writer, out);
@@ -145,6 +161,10 @@ enum codec_result read_kind(struct reading *reading)
     case TYPE_HASH_MOMENTS:
     case TYPE_HASH_TRIPLES:
         return read_hash(reading);
+    case TYPE_STREAM:
+    case TYPE_STREAM_2:
+    case TYPE_STREAM_3:
+        return read_stream(reading);
     }
     reading->reader->is_type_foreign = true;
     return CODEC_BAD;

@@ -2,8 +2,8 @@
  * synchronisation share. Knows the kinds by their public faces alone.
  *
  * Written are the plain forms that every Redis since 4.0 reads: a type byte, a count, the elements;
- * a hash with fields that expire needs the form of Redis 7.4. Read are those and the packed forms
- * that Redis up to 7.4 writes. */
+ * a stream needs the form of Redis 7.0, a hash with fields that expire that of Redis 7.4. Read are
+ * those and the packed forms that Redis up to 7.4 writes. */
 #pragma once
 
 #include <stdbool.h>
@@ -15,6 +15,7 @@
 #include "types/limits.h"
 #include "types/list/list.h"
 #include "types/set/set.h"
+#include "types/stream/stream.h"
 #include "types/value.h"
 #include "types/zset/zset.h"
 
@@ -42,17 +43,38 @@ void codec_out_bytes(struct codec_out *out, struct slice bytes);
 void codec_out_len(struct codec_out *out, uint64_t len);
 void codec_out_text(struct codec_out *out, struct slice text);
 
+/* Where writing or reading stands in a stream: see codec_stream.c. */
+enum codec_stream_part {
+    STREAM_PART_NODES, /* And then what the stream knows of itself. */
+    STREAM_PART_GROUP,
+    STREAM_PART_PENDING, /* Entries of the group. */
+    STREAM_PART_CONSUMER,
+    STREAM_PART_OWNED, /* Entries of the consumer. */
+    STREAM_PART_END,
+};
+
+struct codec_stream_writer {
+    enum codec_stream_part part;
+    struct stream_walk walk;
+    struct order_cursor groups, consumers, cursor;
+    const struct stream_group *group;
+    const struct stream_consumer *consumer;
+    const struct stream_pending *pending;
+};
+
 /* A value on its way out, which may be written in pieces as long as it does not change. */
 struct codec_writer {
     const struct value *value;
     uint64_t left; /* Elements still to write. */
     bool is_begun;
-    bool has_moments; /* Hashes: fields that expire are among them. */
+    bool has_moments;        /* Hashes: fields that expire are among them. */
+    bool is_for_old_readers; /* Set after begin: streams as Redis 5 and 6 read them. */
     union {
         struct list_iterator list;
         struct set_walk set;
         struct zset_walk zset;
         struct hash_walk hash;
+        struct codec_stream_writer stream;
     };
 };
 void codec_write_begin(struct codec_writer *writer, const struct value *value);
@@ -103,6 +125,16 @@ enum codec_result codec_read_value(struct codec_reader *reader, struct slice key
 /* ---- Reading in pieces: a value of which not all bytes are there, or too many for one step ----
  */
 
+struct codec_stream_reader {
+    enum codec_stream_part part;
+    uint64_t nodes_left, groups_left, pending_left, consumers_left, owned_left;
+    uint64_t unowned; /* Entries of the group that no consumer has claimed yet. */
+    bool has_owned;   /* The consumer has claimed some. */
+    struct stream_id last_id;
+    struct stream_group *group;
+    struct stream_consumer *consumer;
+};
+
 /* A value that is being built. Zero it and set `rules` (borrowed) and `type` before the first step;
  * codec_build_drop gives up a value that is not finished. */
 struct codec_builder {
@@ -111,6 +143,7 @@ struct codec_builder {
     bool is_begun;    /* The count of elements is read. */
     uint64_t left;    /* Elements still to come. */
     uint64_t base_ms; /* What the moments of a hash's fields count from. */
+    struct codec_stream_reader stream;
     struct place place;
 };
 

@@ -1,10 +1,11 @@
 /* Values from bytes that come in pieces.
  *
  * A plain form is a count and elements, and so is a list of nodes. These are read an element at a
- * time, so that a hash of ten million fields neither has to lie in memory twice nor holds up the
- * thread: the caller says how many elements it wants, and when an element is not there whole, the
- * reader is put back before it. Every other form is one string (or a few) and is tried as a whole
- * until its bytes are there; the caller that doubles what it has between tries pays twice for them.
+ * time, and streams a node or a pending entry, so that a hash of ten million fields neither has to
+ * lie in memory twice nor holds up the thread: the caller says how many elements it wants, and when
+ * an element is not there whole, the reader is put back before it. Every other form is one string
+ * (or a few) and is tried as a whole until its bytes are there; the caller that doubles what it has
+ * between tries pays twice for them.
  *
  *     step:  [count] element element element ... (count of the caller, or bytes used up)
  *     step:          element element ...
@@ -78,6 +79,31 @@ static enum codec_build build_whole(struct codec_builder *builder, struct readin
     return CODEC_BUILT;
 }
 
+static bool is_stream(uint8_t type)
+{
+    return type == TYPE_STREAM || type == TYPE_STREAM_2 || type == TYPE_STREAM_3;
+}
+
+/* A stream is read part by part. */
+static enum codec_build build_stream(struct codec_builder *builder, struct reading *reading,
+                                     uint64_t count, struct value **value)
+{
+    while (builder->stream.part != STREAM_PART_END) {
+        if (count-- == 0) {
+            return CODEC_GOES_ON;
+        }
+        const char *stood_at = reading->reader->at;
+        enum codec_result result = read_stream_part(reading, &builder->stream);
+        builder->place = reading->place;
+        if (result != CODEC_OK) {
+            return fail(builder, reading->reader, result, stood_at);
+        }
+    }
+    *value = builder->place.value;
+    builder->place.value = NULL;
+    return CODEC_BUILT;
+}
+
 /* What stands before the elements. */
 static bool begin(struct codec_builder *builder, struct codec_reader *reader)
 {
@@ -111,6 +137,9 @@ enum codec_build codec_build_step(struct codec_builder *builder, struct codec_re
     const char *stood_at = reader->at;
     reader->missing = 0;
     *value = NULL;
+    if (is_stream(builder->type)) {
+        return build_stream(builder, &reading, count, value);
+    }
     if (!is_read_by_element(builder->type)) {
         return build_whole(builder, &reading, value);
     }

@@ -17,10 +17,13 @@ enum codec_type {
     TYPE_ZSET_ZIPLIST = 12,
     TYPE_HASH_ZIPLIST = 13,
     TYPE_LIST_QUICKLIST = 14,
+    TYPE_STREAM = 15,
     TYPE_HASH_LISTPACK = 16,
     TYPE_ZSET_LISTPACK = 17,
     TYPE_LIST_QUICKLIST_2 = 18,
+    TYPE_STREAM_2 = 19,
     TYPE_SET_LISTPACK = 20,
+    TYPE_STREAM_3 = 21,
     TYPE_HASH_MOMENTS_RC = 22, /* Pairs with moments, as release candidates of 7.4 wrote them. */
     TYPE_HASH_TRIPLES_RC = 23, /* The same in a listpack. */
     TYPE_HASH_MOMENTS = 24,    /* Moments counted from the earliest. */
@@ -87,6 +90,7 @@ enum codec_result read_list(struct reading *reading);
 enum codec_result read_set(struct reading *reading);
 enum codec_result read_zset(struct reading *reading);
 enum codec_result read_hash(struct reading *reading);
+enum codec_result read_stream(struct reading *reading);
 
 /* One element of a plain form, or one node of a list; `left` are still to come with it, and
  * `base_ms` is what the moments of fields count from. What is bad because bytes are missing has
@@ -95,6 +99,9 @@ enum codec_result read_list_element(struct reading *reading);
 enum codec_result read_set_element(struct reading *reading, uint64_t left);
 enum codec_result read_zset_element(struct reading *reading);
 enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms);
+
+/* One part of a stream, which is whole when stream->part is STREAM_PART_END; likewise. */
+enum codec_result read_stream_part(struct reading *reading, struct codec_stream_reader *stream);
 
 /* Whether so many bytes are there; notes how many are missing. */
 static inline bool reader_has(struct codec_reader *reader, uint64_t len)
@@ -117,3 +124,7 @@ void write_zset_step(struct codec_writer *writer, struct codec_out *out);
 void write_hash_begin(struct codec_writer *writer);
 void write_hash_moment(const struct codec_writer *writer, struct codec_out *out);
 void write_hash_step(struct codec_writer *writer, struct codec_out *out);
+void write_stream_begin(struct codec_writer *writer);
+
+/* Writes one part; true: it was the last. */
+bool write_stream_step(struct codec_writer *writer, struct codec_out *out);

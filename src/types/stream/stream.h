@@ -1,0 +1,264 @@
+/* Streams: entries of fields and values under rising IDs, and groups of consumers that share them.
+ *
+ * A stored stream may be empty: it then still knows its last ID and its groups. The value's block
+ * holds a pointer that never changes, so that a stream is changed through its value alone. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/blob.h"
+#include "base/num.h"
+#include "base/slice.h"
+#include "ds/order.h"
+#include "types/limits.h"
+#include "types/value.h"
+
+struct stream_node;
+struct work_queue;
+
+/* ---- IDs ---- */
+
+struct stream_id {
+    uint64_t ms, seq; /* Ordered by milliseconds, then by sequence. */
+};
+#define STREAM_ID_MIN ((struct stream_id){0, 0})
+#define STREAM_ID_MAX ((struct stream_id){UINT64_MAX, UINT64_MAX})
+
+enum { STREAM_ID_TEXT_MAX = 2 * NUM_I64_TEXT_MAX + 1 }; /* "18446744073709551615-1844..." */
+
+static inline int stream_id_compare(struct stream_id a, struct stream_id b)
+{
+    if (a.ms != b.ms) {
+        return a.ms < b.ms ? -1 : 1;
+    }
+    return (a.seq > b.seq) - (a.seq < b.seq);
+}
+
+static inline bool stream_id_is_zero(struct stream_id id)
+{
+    return id.ms == 0 && id.seq == 0;
+}
+
+/* The neighbours of an ID. False: there is none, the ID is as it was. */
+bool stream_id_try_next(struct stream_id *id);
+bool stream_id_try_previous(struct stream_id *id);
+
+/* "ms-seq" without NUL; returns the length, at most STREAM_ID_TEXT_MAX. */
+size_t stream_id_format(char *out, struct stream_id id);
+
+/* ---- The stream ---- */
+
+struct stream_meta {
+    uint64_t count;                  /* Entries. */
+    struct stream_id first_id;       /* Of the first entry; zero when there are none. */
+    struct stream_id last_id;        /* The highest there ever was. */
+    struct stream_id max_deleted_id; /* The highest that was deleted, not trimmed. */
+    uint64_t entries_added;          /* Ever. */
+};
+
+/* An empty stream. NULL: no memory. */
+struct value *stream_try_new(struct slice key, bool has_expire) __attribute__((warn_unused_result));
+
+/* Borrowed; O(1). */
+const struct stream_meta *stream_meta(const struct value *value);
+size_t stream_node_count(const struct value *value);
+
+/* What XSETID and loading set. `last_id` is not below the last entry's. */
+void stream_set_last_id(struct value *value, struct stream_id last_id);
+void stream_set_counters(struct value *value, uint64_t entries_added,
+                         struct stream_id max_deleted_id);
+
+/* What to add: fields and values in turn. */
+struct stream_add {
+    struct stream_id id; /* Above the last ID. */
+    const struct slice *texts;
+    uint32_t count;   /* Of texts: even, at least 2. */
+    bool starts_node; /* In a node of its own whatever the limits: for what was so elsewhere. */
+    /* Not NULL: the blob that holds exactly texts[index], with a reference for the stream, or NULL.
+     * Asked only for texts from BLOB_LEN_MIN on. */
+    struct blob *(*take_blob)(void *context, uint32_t index);
+    void *context;
+    const struct type_limits *limits;
+};
+
+/* Adds an entry at the end. Amortised O(bytes). False: no memory, or more than 1 GiB without blobs;
+ * nothing changed. */
+bool stream_try_add(struct value *value, const struct stream_add *add)
+    __attribute__((warn_unused_result));
+
+/* Removes the entry with this ID, which becomes a tombstone; false when there is none.
+ * O(log n + bytes of a node). */
+bool stream_delete(struct value *value, struct stream_id id);
+
+/* Removes the oldest entries. */
+struct stream_trim {
+    bool is_by_id;
+    uint64_t count_max;      /* Entries to keep; or */
+    struct stream_id min_id; /* the lowest ID to keep. */
+    bool is_approximate;     /* Whole nodes only. */
+    uint64_t limit;          /* Entries that may go at most; 0: any number. */
+};
+
+/* Returns how many went. O(nodes), and the bytes of one node. */
+uint64_t stream_trim(struct value *value, const struct stream_trim *trim, struct work_queue *work);
+
+/* ---- Reading ---- */
+
+/* A field or value as it is held, borrowed until the stream changes. */
+struct stream_item {
+    const char *data; /* NULL: an integer, see number. */
+    size_t len;       /* Bytes at data. */
+    int64_t number;
+    struct blob *blob; /* Not NULL: data is all of this blob. */
+};
+
+/* Room to print an integer in. */
+struct stream_scratch {
+    char text[NUM_I64_TEXT_MAX + 1];
+};
+struct slice stream_item_text(const struct stream_item *item, struct stream_scratch *scratch);
+
+/* An entry that a walk stands on. */
+struct stream_entry {
+    struct stream_id id;
+    uint32_t pair_count; /* Fields with their values. */
+    uint32_t pairs_left; /* Private, as all below: what stream_entry_next has still to give. */
+    const char *fields;  /* The next field of the node's; NULL: fields stand before their values. */
+    const char *values;
+};
+
+/* The next field and its value; false when all were given. */
+bool stream_entry_next(struct stream_entry *entry, struct stream_item *field,
+                       struct stream_item *value);
+
+/* The entries from `first` to `last`, both included, or backwards. The stream must not change
+ * meanwhile. Fields are private; nothing to close. */
+struct stream_walk {
+    struct order_cursor cursor;
+    const struct stream_node *node; /* NULL: at the end. */
+    const struct stream_node *tail;
+    const struct order *order;
+    uint32_t at;
+    bool is_backward;
+    struct stream_id first, last;
+};
+void stream_walk_begin(struct stream_walk *walk, const struct value *value, struct stream_id first,
+                       struct stream_id last, bool is_backward);
+bool stream_walk_next(struct stream_walk *walk, struct stream_entry *entry);
+
+/* The node that the next entry of a forward walk lies in, when the walk has just begun or has given
+ * all entries of the node before; false at the end. For writing nodes elsewhere. */
+struct stream_node_view {
+    struct stream_id base; /* Not above the first entry's ID. */
+    uint32_t count;        /* Entries, at least 1. */
+    uint32_t field_count;  /* Fields that entries may share. */
+    const char *fields;    /* For stream_view_field. */
+};
+bool stream_walk_node(struct stream_walk *walk, struct stream_node_view *view);
+
+/* Reads one of the node's fields; returns where the next one is. */
+const char *stream_view_field(const char *at, struct stream_item *field);
+
+/* Whether an entry, just read, has exactly the fields of its node. */
+static inline bool stream_entry_shares_fields(const struct stream_entry *entry)
+{
+    return entry->fields != NULL;
+}
+
+bool stream_has(const struct value *value, struct stream_id id);
+
+/* The ID of the last entry; zero when there are none. O(1). */
+struct stream_id stream_last_entry_id(const struct value *value);
+
+/* How many entries were ever added up to and including `id`; -1 when deletions hide it. */
+enum { STREAM_COUNT_UNKNOWN = -1 };
+int64_t stream_count_until(const struct value *value, struct stream_id id);
+
+/* Whether an entry at or after `first` may have been deleted. */
+bool stream_has_tombstone_from(const struct value *value, struct stream_id first);
+
+/* ---- Groups ---- */
+
+/* An entry that was delivered and not acknowledged yet. In the order of its group and of its
+ * consumer. */
+struct stream_pending {
+    struct stream_id id;  /* The entry may be gone. */
+    int64_t delivered_ms; /* Wall clock of the last delivery. */
+    uint64_t delivery_count;
+    struct stream_consumer *consumer; /* Never NULL in a finished group. */
+};
+
+struct stream_consumer {
+    struct order pending; /* struct stream_pending by ID. */
+    int64_t seen_ms;      /* When it last tried to do something. */
+    int64_t active_ms;    /* When it last got something; -1: never. */
+    uint32_t name_len;
+    char name[];
+};
+
+struct stream_group {
+    struct order pending;     /* struct stream_pending by ID; the group's own. */
+    struct order consumers;   /* struct stream_consumer by name. */
+    struct stream_id last_id; /* Of the last entry delivered. */
+    int64_t entries_read;     /* Entries up to last_id, or STREAM_COUNT_UNKNOWN. */
+    uint32_t name_len;
+    char name[];
+};
+
+static inline struct slice stream_group_name(const struct stream_group *group)
+{
+    return slice_of(group->name, group->name_len);
+}
+
+static inline struct slice stream_consumer_name(const struct stream_consumer *consumer)
+{
+    return slice_of(consumer->name, consumer->name_len);
+}
+
+/* All groups by name (struct stream_group); borrowed. */
+const struct order *stream_groups(const struct value *value);
+
+struct stream_group *stream_group_find(const struct value *value, struct slice name);
+
+/* A group whose name is new. NULL: no memory. */
+struct stream_group *stream_group_try_add(struct value *value, struct slice name,
+                                          struct stream_id last_id, int64_t entries_read)
+    __attribute__((warn_unused_result));
+
+/* Frees a group with its consumers and pending entries, in slices when there are many. */
+void stream_group_remove(struct value *value, struct stream_group *group, struct work_queue *work);
+
+/* Entries that the group has still to read; negative when entries_read was set too high. */
+#define STREAM_LAG_UNKNOWN INT64_MIN
+int64_t stream_group_lag(const struct value *value, const struct stream_group *group);
+
+struct stream_consumer *stream_consumer_find(const struct stream_group *group, struct slice name);
+
+/* A consumer whose name is new, seen now and never active. NULL: no memory. */
+struct stream_consumer *stream_consumer_try_add(struct stream_group *group, struct slice name,
+                                                int64_t now_ms) __attribute__((warn_unused_result));
+
+/* Removes a consumer, and what it has pending from the group; returns how many that were.
+ * O(pending x log n). */
+size_t stream_consumer_remove(struct stream_group *group, struct stream_consumer *consumer);
+
+/* The first pending entry at or after `id` and a cursor on it (order_next goes on); NULL: none.
+ * `pending` is a group's or a consumer's. */
+struct stream_pending *stream_pending_seek(const struct order *pending, struct stream_id id,
+                                           struct order_cursor *cursor);
+struct stream_pending *stream_pending_find(const struct order *pending, struct stream_id id);
+
+/* Adds an entry that is not pending. `consumer` NULL: to be given later. NULL: no memory. */
+struct stream_pending *stream_pending_try_add(struct stream_group *group,
+                                              struct stream_consumer *consumer, struct stream_id id)
+    __attribute__((warn_unused_result));
+
+/* Gives it to another consumer. */
+void stream_pending_assign(struct stream_pending *pending, struct stream_consumer *consumer);
+
+/* Acknowledged, or gone: takes it out of group and consumer and frees it. */
+void stream_pending_remove(struct stream_group *group, struct stream_pending *pending);
+
+extern const struct value_ops stream_ops;
