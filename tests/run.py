@@ -11,6 +11,7 @@ A job is one program: a unit test's binary, a test file, a check. Jobs and what 
     integration/*    tests/integration/*_test.py, on each engine with asan, on one with hostile
     bugs/*           tests/bugs/NNNN_*.py, the same way
     compat/*         the same commands to Ouro and to redis-server; the table of bad inputs
+    release/*        tests/release/*_test.py: resident memory, against the release build
     clients/*        real client libraries (node, Python) against the release build
 
 Builds come first, one after the other, each in parallel; then two jobs run at a time. A program
@@ -42,7 +43,8 @@ FUZZ_COUNT = 500
 DIFFERENTIAL_COUNT = 500000
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 SECONDS = {"check": 600, "build": 900, "unit": 120, "model": 180, "sim": 300, "fuzz": 180,
-           "integration": 180, "bugs": 120, "compat": 240, "clients": 240}
+           "integration": 180, "bugs": 120, "compat": 240, "clients": 240,
+           "release": 240}
 
 Job = collections.namedtuple("Job", "name command environment needs")
 Result = collections.namedtuple("Result", "passed failed skipped output seconds")
@@ -120,6 +122,14 @@ def compat_jobs(flavor, engine):
     ]
 
 
+def release_jobs(engine):
+    environment = {"ENGINE": engine, "OURO_BINARY": server_path("release"),
+                   "PYTHONPATH": os.path.join(ROOT, "tests", "integration")}
+    for file in found("tests/release/*_test.py"):
+        name = "release/%s release %s" % (os.path.basename(file)[:-len("_test.py")], engine)
+        yield Job(name, [PYTHON, file], environment, ("release",))
+
+
 def client_jobs(engine):
     environment = {"ENGINE": engine, "OURO_BINARY": server_path("release"),
                    "PYTHONPATH": os.path.join(ROOT, "tests", "integration")}
@@ -176,7 +186,7 @@ def all_jobs(options):
         combinations = [("asan", engine) for engine in engines] + [("hostile", engines[0])]
     # The longest first, so that the last to end is a short one.
     return (check_jobs() + list(compat_jobs(options.flavor, engines[0]))
-            + list(client_jobs(engines[0])) + list(server_jobs(combinations))
+            + list(release_jobs(engines[0])) + list(client_jobs(engines[0])) + list(server_jobs(combinations))
             + list(fuzz_jobs(options.flavor)) + list(binary_jobs(binaries)))
 
 

@@ -98,10 +98,13 @@ static size_t mem_read_rss(void)
  * asked for. That lets mem_free_sized check the size it is given, which jemalloc would take on
  * trust. */
 static size_t libc_used;
+static uint64_t libc_turnover;
 
 static void libc_count(void *block)
 {
-    __atomic_add_fetch(&libc_used, malloc_usable_size(block), __ATOMIC_RELAXED);
+    size_t size = malloc_usable_size(block);
+    __atomic_add_fetch(&libc_used, size, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&libc_turnover, size, __ATOMIC_RELAXED);
 }
 
 static void libc_uncount(void *block)
@@ -194,10 +197,19 @@ void mem_stats_read(struct mem_stats *stats)
         .allocated = used, .active = used, .resident = rss, .mapped = rss, .rss = rss};
 }
 
-size_t mem_waste(size_t *allocated)
+void mem_pages_read(struct mem_pages *pages)
 {
-    *allocated = mem_used();
-    return 0;
+    size_t used = mem_used();
+    *pages = (struct mem_pages){.allocated = used, .active = used, .resident = used};
+}
+
+void mem_purge_dirty(void)
+{
+}
+
+uint64_t mem_turnover(void)
+{
+    return __atomic_load_n(&libc_turnover, __ATOMIC_RELAXED);
 }
 
 /* By the address alone, so that it is as arbitrary as an allocator's answer and repeats itself. */
@@ -376,12 +388,27 @@ static void stats_refresh(void)
     (void)mallctl("epoch", &epoch, &size, &epoch, size);
 }
 
-size_t mem_waste(size_t *allocated)
+/* 4096 is MALLCTL_ARENAS_ALL, which is a name only for the preprocessor of mallctlbymib. */
+void mem_pages_read(struct mem_pages *pages)
 {
+    enum { PAGE = 4096 }; /* jemalloc's, as it is built for these machines. */
     stats_refresh();
-    *allocated = stat_read("stats.allocated");
-    size_t active = stat_read("stats.active");
-    return active > *allocated ? active - *allocated : 0;
+    *pages = (struct mem_pages){.allocated = stat_read("stats.allocated"),
+                                .active = stat_read("stats.active"),
+                                .resident = stat_read("stats.resident"),
+                                .dirty = stat_read("stats.arenas.4096.pdirty") * PAGE};
+}
+
+void mem_purge_dirty(void)
+{
+    (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+}
+
+/* The first slot is the core thread's, which is the one that asks. */
+uint64_t mem_turnover(void)
+{
+    const uint64_t *allocated = thread_slots[0].allocated;
+    return allocated == NULL ? 0 : *allocated;
 }
 
 void mem_stats_read(struct mem_stats *stats)
@@ -435,11 +462,10 @@ void *mem_move(void *block, size_t size)
     return moved;
 }
 
-/* 4096 is MALLCTL_ARENAS_ALL, which is a name only for the preprocessor of mallctlbymib. */
 void mem_purge(void)
 {
     (void)mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
-    (void)mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    mem_purge_dirty();
 }
 
 void mem_purge_in_background(void)

@@ -56,9 +56,22 @@ struct mem_stats {
 };
 void mem_stats_read(struct mem_stats *stats);
 
-/* Bytes of the pages that hold blocks less the bytes of these blocks, and the latter alone. About
- * 10 us: asks the kernel nothing. */
-size_t mem_waste(size_t *allocated);
+/* The heap by pages, in bytes. About 10 us: asks the kernel nothing. */
+struct mem_pages {
+    size_t allocated; /* Blocks. */
+    size_t active;    /* Pages that hold blocks. */
+    size_t dirty;     /* Pages that hold none and were not yet given back. */
+    size_t resident;  /* Both, and the allocator's records of them. */
+};
+void mem_pages_read(struct mem_pages *pages);
+
+/* Gives back the pages that hold no blocks. About 0.1 us for each, and 1 us for each run of them.
+ */
+void mem_purge_dirty(void);
+
+/* Bytes that the core thread, the first to register, has ever allocated: tells how much has
+ * changed. One load. */
+uint64_t mem_turnover(void);
 
 /* Whether `block` lies in a slab (the pages that hold blocks of one size) with more room than is
  * usual for that size, where the size has enough room elsewhere that moving the block there may

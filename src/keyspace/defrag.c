@@ -26,8 +26,10 @@
  *   2. A move changes no byte of the value: expiry, place in the wheel and access time stay.
  *   3. The table is not touched while it is walked: what is to move is gathered first.
  *
- * Rejected: moving a value when it is next written (what is hardly used is what stays behind), and
- * counting wasted pages as used memory for eviction (it evicts live keys for lack of a copy). */
+ * With a memory limit, waste is also worked off by those who write, before it passes the limit:
+ * pressure.c.
+ *
+ * Rejected: moving a value when it is next written (what is hardly used is what stays behind). */
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -46,6 +48,7 @@ enum {
     DEFRAG_BATCH = 64,           /* Values that one walk can gather. */
     DEFRAG_LOOK_US = 250 * 1000, /* Between two looks at the heap. */
     DEFRAG_GAIN_SHARE = 512,     /* A pass that moves fewer of its values than 1/512 is the last. */
+    DEFRAG_PUSH_GAIN_SHARE = 64, /* The same where it is pushed. */
     DEFRAG_CALM_PERCENT = 25,    /* Share of the time while little is wasted. */
     DEFRAG_URGENT_PERCENT = 50,  /* And while more than 1/DEFRAG_URGENT_SHARE is. */
     DEFRAG_URGENT_SHARE = 10,
@@ -128,8 +131,10 @@ static void defrag_begin_pass(struct defrag *defrag)
  * until it has grown by a sixteenth. */
 static void defrag_look(struct defrag *defrag)
 {
-    size_t allocated;
-    size_t waste = mem_waste(&allocated);
+    struct mem_pages pages;
+    mem_pages_read(&pages);
+    size_t allocated = pages.allocated;
+    size_t waste = pages.active > allocated ? pages.active - allocated : 0;
     size_t least = DEFRAG_WASTE_MIN;
     bool is_much = waste >= least && waste >= allocated / DEFRAG_WASTE_SHARE;
     bool is_urgent = waste > allocated / DEFRAG_URGENT_SHARE;
@@ -156,6 +161,17 @@ static void defrag_end_pass(struct defrag *defrag)
         defrag->is_pass_vain = true;
     }
     defrag_begin_pass(defrag);
+}
+
+bool defrag_push(struct keyspace *keyspace)
+{
+    if (!defrag_walk(keyspace)) {
+        return true;
+    }
+    struct defrag *defrag = &keyspace->defrag;
+    bool is_useful = defrag->pass_moved > defrag->pass_kept / DEFRAG_PUSH_GAIN_SHARE;
+    defrag_end_pass(defrag);
+    return is_useful;
 }
 
 void keyspace_defrag_step(struct keyspace *keyspace, int64_t now_mono_us, int64_t budget_us)

@@ -18,6 +18,8 @@
  * Costs. A key evicted costs samples of a few cache misses per database with keys, overlapped by
  * prefetching. Below the limit a step costs a handful of loads.
  *
+ * Pages that are mostly empty count as well, beyond an allowance: pressure.c.
+ *
  * Memory that waits to be freed counts as used, since it is; a step frees before it evicts, so that
  * the slices of one large value that goes do not cost thousands of small ones their place.
  *
@@ -42,6 +44,7 @@ enum {
     VOLATILE_ROUNDS = 16,   /* Table samples per search. */
     VOLATILE_STEPS = 4,     /* Steps through the wheel per search. */
     EVICT_CLOCK_EVERY = 16, /* Evictions between two looks at the clock: about 20 us. */
+    FAR_OVER_SHARE = 128,   /* How far over the limit is far. */
     EVICT_TRIES = 8,        /* Refills of the pool before a step says that it is busy. */
 };
 
@@ -318,10 +321,25 @@ static bool evict_one(struct keyspace *keyspace, int64_t now_ms)
 /* --- Steps --------------------------------------------------------------------------------------
  */
 
-static bool keyspace_fits(const struct keyspace *keyspace)
+bool keyspace_fits(struct keyspace *keyspace)
 {
     return keyspace->config.memory_max == 0 ||
-           keyspace_memory(keyspace) <= keyspace->config.memory_max;
+           keyspace_memory(keyspace) + pressure_excess(keyspace) <= keyspace->config.memory_max;
+}
+
+bool keyspace_is_far_over(struct keyspace *keyspace)
+{
+    size_t max = keyspace->config.memory_max;
+    return keyspace_memory(keyspace) + pressure_excess(keyspace) > max + max / FAR_OVER_SHARE;
+}
+
+/* Makes some room; `is_slice`: it took long enough to look at the clock. False: nothing was found.
+ */
+static bool evict_some(struct keyspace *keyspace, int64_t now_ms, bool *is_slice)
+{
+    bool is_data = keyspace_memory(keyspace) > keyspace->config.memory_max;
+    *is_slice = !is_data && pressure_relieve(keyspace);
+    return *is_slice || evict_one(keyspace, now_ms);
 }
 
 static bool keyspace_can_evict(const struct keyspace *keyspace)
@@ -366,14 +384,15 @@ enum evict_result keyspace_evict_step(struct keyspace *keyspace, int64_t now_ms,
         if (!has_freed && !keyspace_can_evict(keyspace)) {
             return EVICT_FULL;
         }
-        if (!has_freed && !evict_one(keyspace, now_ms)) {
+        bool is_slice = has_freed;
+        if (!has_freed && !evict_some(keyspace, now_ms, &is_slice)) {
             return EVICT_BUSY;
         }
         if (keyspace_fits(keyspace)) {
             evict_note_fit(keyspace, true);
             return EVICT_FITS;
         }
-        if ((has_freed || i % EVICT_CLOCK_EVERY == 0) && clock_mono_us() >= deadline_mono_us) {
+        if ((is_slice || i % EVICT_CLOCK_EVERY == 0) && clock_mono_us() >= deadline_mono_us) {
             return EVICT_BUSY;
         }
     }

@@ -55,6 +55,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options)
     watch_init(keyspace);
     pins_init(keyspace);
     keyspace_frees_init(keyspace);
+    pressure_init(keyspace);
     access_see(keyspace, options->now_ms);
     keyspace->dbs = mem_zalloc(options->db_count * sizeof(struct db));
     for (unsigned i = 0; i < options->db_count; i++) {

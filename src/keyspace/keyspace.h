@@ -213,9 +213,17 @@ typedef size_t (*keyspace_overhead_fn)(void *context);
 void keyspace_set_overhead(struct keyspace *keyspace, keyspace_overhead_fn fn, void *context);
 size_t keyspace_memory(const struct keyspace *keyspace);
 
-/* Evicts until the data set fits or `deadline_mono_us` has passed. Memory that waits to be freed is
- * freed first. EVICT_FITS: below the limit. EVICT_BUSY: still above, more can go. EVICT_FULL:
- * nothing may be evicted, writes that need memory must be refused. */
+/* Whether the data set, and what it wastes of its pages beyond an allowance, is within the limit. A
+ * few loads; now and then a look at the heap, 10 us. */
+bool keyspace_fits(struct keyspace *keyspace);
+
+/* Whether all that is over the limit by more than a 128th. */
+bool keyspace_is_far_over(struct keyspace *keyspace);
+
+/* Evicts, and moves values out of sparse pages, until the data set fits or `deadline_mono_us` has
+ * passed. Memory that waits to be freed is freed first. EVICT_FITS: below the limit. EVICT_BUSY:
+ * still above, more can go. EVICT_FULL: nothing may be evicted, writes that need memory must be
+ * refused. */
 enum evict_result { EVICT_FITS, EVICT_BUSY, EVICT_FULL };
 enum evict_result keyspace_evict_step(struct keyspace *keyspace, int64_t now_ms,
                                       int64_t deadline_mono_us);

@@ -41,6 +41,15 @@ struct defrag {
     int64_t due_us;    /* When the next slice is due. */
 };
 
+/* What the limit adds for wasted pages; see pressure.c. */
+struct pressure {
+    uint64_t look_at;   /* The turnover at which the heap is to be looked at again. */
+    uint64_t retry_at;  /* Moving values does not help until this turnover ... */
+    size_t vain_excess; /* ... or until there is clearly more than this excess. */
+    size_t excess;      /* Bytes wasted beyond the allowance, as of the last look. */
+    size_t base;        /* Bytes wasted before there was any data. */
+};
+
 struct db {
     struct keyspace *keyspace;
     uint64_t hash_seed;    /* The keyspace's, close at hand. */
@@ -93,6 +102,7 @@ struct keyspace {
     int64_t exceeded_since_us; /* Monotonic time when the limit was passed; 0: below it. */
     struct evict_pool pool;
     struct defrag defrag;
+    struct pressure pressure;
 };
 
 /* --- db.c --- */
@@ -137,6 +147,22 @@ void keyspace_free_value(struct keyspace *keyspace, struct value *value);
 
 /* One slice of what waits to be freed; false when there was nothing. */
 bool keyspace_free_step(struct keyspace *keyspace);
+
+/* --- defrag.c --- */
+
+/* Moves what is sparse among a few values; false at the end of a pass over all that moved few.
+ * About 10 us. */
+bool defrag_push(struct keyspace *keyspace);
+
+/* --- pressure.c --- */
+
+void pressure_init(struct keyspace *keyspace);
+
+/* Bytes by which wasted pages bring the limit nearer. Looks at the heap when enough has changed. */
+size_t pressure_excess(struct keyspace *keyspace);
+
+/* A slice of work against it: about 10 us. False: only eviction helps. */
+bool pressure_relieve(struct keyspace *keyspace);
 
 /* --- expiry.c --- */
 

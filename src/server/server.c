@@ -29,7 +29,8 @@ enum {
     TURN_WORK_US = 200,   /* Deferred work: frees, walks. */
     TURN_DEFRAG_US = 150, /* Moving values together. */
     TURN_EVICT_US = 200,  /* Eviction beyond what commands do. */
-    WRITER_EVICT_US = 20, /* Eviction by each further writer of a turn. */
+    WRITER_EVICT_US = 20, /* Eviction by each further writer of a turn, ... */
+    FAR_EVICT_US = 100,   /* ... and when the limit is far away. */
 };
 
 /* ---- Seams ----------------------------------------------------------------------------------- */
@@ -70,15 +71,16 @@ size_t server_overhead(const struct server *server)
 static enum gate_result memory_gate(void *context, struct call *call)
 {
     struct server *server = context;
-    if (keyspace_memory(server->keyspace) <= (size_t)server->config->memory_max ||
-        server_is_loading(server)) {
+    if (server_is_loading(server) || keyspace_fits(server->keyspace)) {
         return GATE_PASS;
     }
     bool needs_memory = (multi_call_flags(call) & CMD_DENY_OOM) != 0 || multi_queues(call);
     /* The configured effort once per turn; the turn's other writers make room for about themselves.
      */
     bool is_first = server->evict_turn != server->turn_count;
-    int64_t budget_us = is_first ? keyspace_evict_budget_us(server->keyspace) : WRITER_EVICT_US;
+    int64_t further_us = keyspace_is_far_over(server->keyspace) ? FAR_EVICT_US : WRITER_EVICT_US;
+    int64_t budget_us = keyspace_evict_budget_us(server->keyspace);
+    budget_us = is_first || budget_us == INT64_MAX ? budget_us : further_us;
     server->evict_turn = server->turn_count;
     int64_t until_us = budget_us == INT64_MAX ? INT64_MAX : clock_mono_us() + budget_us;
     enum evict_result fits = keyspace_evict_step(server->keyspace, server->now.wall_ms, until_us);
