@@ -246,10 +246,13 @@ int64_t keyspace_next_expiry_ms(const struct keyspace *keyspace)
         return next_ms;
     }
     for (unsigned i = 0; i < keyspace->db_count; i++) {
-        int64_t db_next_ms = wheel_next_ms(&keyspace->dbs[i].wheel);
-        next_ms = db_next_ms < next_ms ? db_next_ms : next_ms;
-        int64_t parts_ms = wheel_next_ms(&keyspace->dbs[i].parts);
-        next_ms = parts_ms < next_ms ? parts_ms : next_ms;
+        const struct wheel *wheels[] = {&keyspace->dbs[i].wheel, &keyspace->dbs[i].parts};
+        for (unsigned j = 0; j < 2; j++) {
+            if (wheel_count(wheels[j]) > 0) { /* Most hold nothing: this is asked every turn. */
+                int64_t wheel_ms = wheel_next_ms(wheels[j]);
+                next_ms = wheel_ms < next_ms ? wheel_ms : next_ms;
+            }
+        }
     }
     return next_ms;
 }

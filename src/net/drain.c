@@ -363,7 +363,7 @@ bool net_drain(struct net *net, int64_t deadline_mono_us)
         window_run(net);
         window_settle(net);
         net_reap_doomed(net);
-        if (ring_mono_us(net->ring) >= deadline_mono_us) {
+        if (list_is_empty(&net->ready) || ring_mono_us(net->ring) >= deadline_mono_us) {
             break;
         }
     }

@@ -20,7 +20,8 @@ from servers import (CHUNK, OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, 
 
 ITEMS = 1000000
 TTL_S = 1000000
-SETTLE_S_MAX = 8
+SETTLE_S_MAX = 12
+WARM_CHUNKS = 4
 IDLE = "idle connection"
 
 
@@ -66,23 +67,26 @@ IDLE_MOST = 1000
 
 
 def settled(server):
-    """(resident, used_memory) once the latter has not fallen for a second: buffers go back late."""
-    used = server.used_memory()
+    """(resident, used_memory) once neither has fallen for two seconds: buffers go back late, and
+    so do pages that were left when tables grew."""
+    used, resident = server.used_memory(), server.rss()
     until = time.time() + SETTLE_S_MAX
     still_since = time.time()
-    while time.time() < until and time.time() - still_since < 1:
+    while time.time() < until and time.time() - still_since < 2:
         time.sleep(0.2)
-        now = server.used_memory()
-        if now < used - 4096:
+        used_now, resident_now = server.used_memory(), server.rss()
+        if used_now < used - 4096 or resident_now < resident - 65536:
             still_since = time.time()
-        used = min(used, now)
+        used, resident = min(used, used_now), min(resident, resident_now)
     return server.rss(), used
 
 
 def warm_up(server):
-    """Lets the server make the buffers it keeps for a busy connection, and leaves no key."""
+    """Lets the server make the buffers it keeps for a connection as busy as the one that loads, and
+    leaves no key."""
     link = Link(server.port)
-    link.load([(encode("SET", "warm", "12345678") * CHUNK, CHUNK), (encode("DEL", "warm"), 1)])
+    link.load([(encode("SET", "warm", "1" * 64) * CHUNK, CHUNK)] * WARM_CHUNKS)
+    link.load([(encode("DEL", "warm"), 1)])
     link.close()
 
 
