@@ -80,8 +80,10 @@ static inline void use_value(struct place *place, const struct type_limits *limi
     case VALUE_ZSET:
         use_zset(place, limits);
         break;
-    default:
+    case VALUE_STRING:
         require(string_try_append(place, slice_of("x", 1)), "no memory");
+        break;
+    default:
         break;
     }
     value_ops_of(place->value)->check(place->value);

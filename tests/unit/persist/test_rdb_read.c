@@ -29,8 +29,8 @@ static const struct type_limits *limits(void)
     "code"
 #define SLOT "\xf4\x05\x06\x07"
 #define MODULE_AUX "\xf7\x81\x00\x00\x00\x00\x00\x00\x04\x01\x02\x02\x05\x03xyz\x00"
-#define STREAM "\x0f\x01x\x00\x00\x00\x00\x00"
-#define BODY AUX FUNCTION SLOT MODULE_AUX DB TIMED COUNTED STREAM
+#define FOREIGN "\x07\x01x\x81\x00\x00\x00\x00\x00\x00\x04\x00\x02\x05\x00"
+#define BODY AUX FUNCTION SLOT MODULE_AUX DB TIMED COUNTED FOREIGN
 
 /* Makes a whole file: the end and, with is_summed, the right checksum. */
 static void make_file(struct buf *file, struct slice bytes, bool is_summed)
@@ -154,14 +154,12 @@ TEST(rdb_read, every_record_is_read_whatever_the_pieces_are)
                 "db 2;size 3 1;"
                 "k at 72+20 type 0 expires 10000 idle 7 frequency -1;"
                 "s at 92+17 type 2 expires 5000 idle -1 frequency 9;"
-                "no stream x;end;");
+                "no value of a module x;end;");
     buf_deinit(&file);
 }
 
 TEST(rdb_read, what_does_not_exist_here_is_refused_by_name_and_place)
 {
-    check_body(BYTES(HEAD STREAM), "bad at 9: key \"x\" is a stream (type 15), which does not "
-                                   "exist here;");
     check_body(BYTES(HEAD MODULE_AUX),
                "bad at 9: data of the module 'AAAAAAAAB', which does not exist here;");
     check_body(BYTES(HEAD "\x07\x01m\x81\x00\x00\x00\x00\x00\x00\x04\x00\x00"),
