@@ -181,6 +181,7 @@ COUNT ?= 1000000
 compat: deps-test all ## COUNT random commands against redis-server, and the table of bad inputs
 	OURO_BINARY=$(abspath $(SERVER)) $(PYTHON) tests/compat/differential.py --count $(COUNT)
 	OURO_BINARY=$(abspath $(SERVER)) $(PYTHON) tests/compat/events.py --count $(COUNT)
+	OURO_BINARY=$(abspath $(SERVER)) $(PYTHON) tests/compat/crowd.py --count $(COUNT)
 	OURO_BINARY=$(abspath $(SERVER)) $(PYTHON) tests/compat/badinputs.py
 
 CLIENTS := tests/clients/node_modules/.package-lock.json
