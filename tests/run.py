@@ -117,7 +117,6 @@ def compat_jobs(flavor, engine):
             [PYTHON, "tests/compat/differential.py", "--count", count], release, ("release",)),
         Job("compat/events release " + engine,
             [PYTHON, "tests/compat/events.py", "--count", str(DIFFERENTIAL_COUNT // 4)], release, ("release",)),
-            [PYTHON, "tests/compat/events.py", "--count", count], release, ("release",)),
         Job("compat/crowd %s %s" % (flavor, engine), [PYTHON, "tests/compat/crowd.py"], checked,
             (flavor,)),
         Job("compat/badinputs %s %s" % (flavor, engine),

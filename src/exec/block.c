@@ -23,7 +23,8 @@
  * serves, not the first of its arguments (Redis documents it so).
  *
  * Costs: a change of any key pays one test while nobody waits, else one lookup. A waiting session
- * costs its arguments, 64 bytes per key and about 120 more, and no time. Serving costs one run of
+ * costs 80 bytes, 40 per key, its arguments with 16 bytes each, and no time; a key that is waited
+ * for costs 64 bytes and its name. Serving costs one run of
  * the handler for each waiter of a marked key. Deadlines cost O(log n) to set and to drop.
  *
  * Invariants:
@@ -573,8 +574,8 @@ bool call_timeout_s(struct call *call, uint32_t index, int64_t *timeout_ms)
         reply_error(call->out, "ERR timeout is not a float or out of range");
         return false;
     }
-    /* Without the first correction 0.007 would be 8 ms; with it, the least time might be none. What
-     * is too large for 64 bits is called negative: Redis's conversion makes it so. */
+    /* Without the first correction 0.253 would be 254 ms; with it, the least time might be none.
+     * What is too large for 64 bits is called negative: Redis's conversion makes it so. */
     long double ms = ceill(seconds * 1000.0L - 1e-9L);
     ms = seconds > 0 && ms < 1 ? 1 : ms;
     bool fits = ms >= 0 && ms < 0x1p63L;

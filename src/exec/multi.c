@@ -25,7 +25,7 @@
  * commands ahead, as the drain does for a pipeline. Each command is freed when it has run. A long
  * queue that is discarded is freed in slices by the work queue.
  *
- * Costs: queueing one allocation and one copy; 88 bytes and 16 per argument besides the bytes
+ * Costs: queueing one allocation and one copy; 64 bytes and 16 per argument besides the bytes
  * themselves. Watching: O(1) per key, 40 bytes and the key for the first who watches it.
  *
  * Invariants:
