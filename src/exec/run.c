@@ -355,6 +355,7 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
  * it, not by those within. */
 static void run_within(struct exec *exec, struct call *call, uint32_t gates)
 {
+    ASSERT(call->entry != NULL);
     uint64_t errors_before = call->out->error_count;
     enum gate_result passed = ask_gates(exec, call, call->entry->gate_bits & gates);
     if (passed == GATE_REFUSED) {
