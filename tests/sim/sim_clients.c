@@ -3,9 +3,11 @@
  * short.
  *
  * Each client sends random pipelines on keys of its own and knows what must come back, byte for
- * byte. A client whose connection broke cannot know what was executed: it starts anew with other
- * keys. At the end nobody is connected, the databases are whole, and nothing waits. Each case runs
- * many worlds; a failure prints the seed of its world. */
+ * byte, inside transactions as well. It also waits in BLPOP for elements that others push, once for
+ * each wait, so that the reply is known though its moment is not. A client whose connection broke
+ * cannot know what was executed: it starts anew with other keys, and so does who waits for it. At
+ * the end nobody is connected, the databases are whole, and nothing waits. Each case runs many
+ * worlds; a failure prints the seed of its world. */
 #include "base/work.h"
 #include "commands/commands.h"
 #include "tests/unit/net/bed.h"
@@ -18,7 +20,12 @@ struct actor {
     struct buf request;      /* Not sent yet. */
     struct buf expected;     /* What must come back for what was asked. */
     struct buf values[KEYS]; /* The model; len 0: no key. */
-    unsigned life;           /* Part of the keys' names. */
+    struct buf inner;        /* What EXEC will tell of the commands queued. */
+    unsigned queued_count;
+    bool is_in_multi;
+    unsigned debtors;    /* Bits of the clients that wait for something it was to push. */
+    unsigned wait_count; /* Part of the names of keys waited for. */
+    unsigned life;       /* Part of the keys' names. */
     unsigned index;
 };
 
@@ -135,7 +142,58 @@ static void ask_write(struct actor *actor, struct rng *rng, struct slice key, st
     buf_deinit(&text);
 }
 
-static void actor_ask(struct actor *actor, struct rng *rng)
+/* Moves the last `len` bytes of what is expected behind a transaction's end. */
+static void defer_reply(struct actor *actor, size_t from)
+{
+    struct buf *expected = &actor->expected;
+    buf_append(&actor->inner, slice_of(expected->data + from, expected->len - from));
+    expected->len = from;
+    buf_append_text(expected, "+QUEUED\r\n");
+    actor->queued_count++;
+}
+
+/* MULTI, or what ends it. */
+static void ask_transaction(struct actor *actor)
+{
+    const char *word = actor->is_in_multi ? "EXEC" : "MULTI";
+    ask(actor, 1, (struct slice[]){slice_from_text(word)});
+    if (!actor->is_in_multi) {
+        buf_append_text(&actor->expected, "+OK\r\n");
+    } else {
+        buf_printf(&actor->expected, "*%u\r\n", actor->queued_count);
+        buf_append(&actor->expected, buf_slice(&actor->inner));
+        buf_clear(&actor->inner);
+        actor->queued_count = 0;
+    }
+    actor->is_in_multi = !actor->is_in_multi;
+}
+
+/* One client waits for a key of its own, another pushes to it: in which order the server sees them
+ * is for the network to decide, what they are told is not. */
+static void ask_wait(struct actor *waiter, struct actor *pusher, struct rng *rng)
+{
+    char name[64];
+    struct slice key =
+        slice_of(name, (size_t)snprintf(name, sizeof(name), "%u:%u:wait%u", waiter->index,
+                                        waiter->life, waiter->wait_count++));
+    struct buf text;
+    buf_init(&text);
+    random_text(&text, rng);
+    ask(waiter, 3, (struct slice[]){slice_from_text("BLPOP"), key, slice_from_text("0")});
+    buf_append_text(&waiter->expected, "*2\r\n");
+    expect_text(waiter, key);
+    expect_text(waiter, buf_slice(&text));
+    size_t from = pusher->expected.len;
+    ask(pusher, 3, (struct slice[]){slice_from_text("RPUSH"), key, buf_slice(&text)});
+    buf_append_text(&pusher->expected, ":1\r\n");
+    if (pusher->is_in_multi) {
+        defer_reply(pusher, from);
+    }
+    pusher->debtors |= 1U << waiter->index;
+    buf_deinit(&text);
+}
+
+static void ask_plain(struct actor *actor, struct rng *rng)
 {
     unsigned index = (unsigned)rng_below(rng, KEYS);
     struct buf *value = &actor->values[index];
@@ -177,6 +235,23 @@ static void actor_ask(struct actor *actor, struct rng *rng)
     }
 }
 
+static void actor_ask(struct actor *actors, struct actor *actor, struct rng *rng)
+{
+    struct actor *other = &actors[rng_below(rng, CLIENTS)];
+    uint64_t choice = rng_below(rng, 24);
+    size_t from = actor->expected.len;
+    if (choice == 0 || (choice == 1 && actor->is_in_multi)) {
+        ask_transaction(actor);
+    } else if (choice == 1 && other != actor) {
+        ask_wait(actor, other, rng);
+    } else {
+        ask_plain(actor, rng);
+        if (actor->is_in_multi && actor->expected.len > from) {
+            defer_reply(actor, from);
+        }
+    }
+}
+
 /* ---- Clients ---- */
 
 static void actor_begin(struct actor *actor, struct bed *bed)
@@ -184,6 +259,9 @@ static void actor_begin(struct actor *actor, struct bed *bed)
     actor->life++;
     buf_clear(&actor->request);
     buf_clear(&actor->expected);
+    buf_clear(&actor->inner);
+    actor->queued_count = 0;
+    actor->is_in_multi = false;
     for (unsigned i = 0; i < KEYS; i++) {
         buf_clear(&actor->values[i]);
     }
@@ -195,13 +273,29 @@ static void actor_end(struct actor *actor)
     client_close(&actor->client);
     buf_deinit(&actor->request);
     buf_deinit(&actor->expected);
+    buf_deinit(&actor->inner);
     for (unsigned i = 0; i < KEYS; i++) {
         buf_deinit(&actor->values[i]);
     }
 }
 
+/* Makes a connection anew, and those of the clients that wait for what it was to push. */
+static void actor_restart(struct actor *actors, struct actor *actor, struct bed *bed)
+{
+    unsigned left = 1U << actor->index;
+    unsigned done = 0;
+    while (left != 0) {
+        struct actor *next = &actors[__builtin_ctz(left)];
+        done |= 1U << next->index;
+        left = (left | next->debtors) & ~done;
+        next->debtors = 0;
+        client_close(&next->client);
+        actor_begin(next, bed);
+    }
+}
+
 /* What has come is what was expected next. A broken connection is made anew. */
-static void actor_check(struct actor *actor, struct bed *bed)
+static void actor_check(struct actor *actors, struct actor *actor, struct bed *bed)
 {
     size_t len = actor->client.in.len;
     CHECK(len <= actor->expected.len);
@@ -212,8 +306,7 @@ static void actor_check(struct actor *actor, struct bed *bed)
         buf_clear(&actor->client.in);
     }
     if (actor->client.is_ended) {
-        client_close(&actor->client);
-        actor_begin(actor, bed);
+        actor_restart(actors, actor, bed);
     }
 }
 
@@ -230,34 +323,44 @@ static void step(struct bed *bed, struct actor *actors)
     struct actor *actor = &actors[rng_below(rng, CLIENTS)];
     uint64_t choice = rng_below(rng, 40);
     if (choice == 0) {
-        client_close(&actor->client);
-        actor_begin(actor, bed);
+        actor_restart(actors, actor, bed);
     } else if (choice < 20) {
         world_turn(bed);
     } else {
-        actor_ask(actor, rng);
+        actor_ask(actors, actor, rng);
         if (actor->request.len > 0) {
             size_t some = rng_below(rng, actor->request.len + 1);
             actor_send(actor, rng_below(rng, 2) == 0 ? actor->request.len : some);
         }
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
-        actor_check(&actors[i], bed);
+        actor_check(actors, &actors[i], bed);
     }
 }
 
-/* All that was asked is answered. */
-static void finish(struct bed *bed, struct actor *actor)
+/* All that was asked is answered, and what was queued is executed. */
+static void finish(struct bed *bed, struct actor *actors)
 {
-    for (int i = 0; i < PUMPS && actor->expected.len > 0; i++) {
-        if (actor->request.len > 0) {
-            actor_send(actor, actor->request.len);
+    size_t left = 1;
+    for (int i = 0; i < PUMPS && left > 0; i++) {
+        left = 0;
+        for (unsigned at = 0; at < CLIENTS; at++) {
+            struct actor *actor = &actors[at];
+            if (actor->is_in_multi) {
+                ask_transaction(actor);
+            }
+            if (actor->request.len > 0) {
+                actor_send(actor, actor->request.len);
+            }
+            actor_check(actors, actor, bed);
+            left += actor->expected.len + actor->request.len;
         }
         world_turn(bed);
-        actor_check(actor, bed);
     }
-    CHECK(actor->expected.len == 0);
-    actor_end(actor);
+    CHECK(left == 0);
+    for (unsigned at = 0; at < CLIENTS; at++) {
+        actor_end(&actors[at]);
+    }
 }
 
 static void run_world(uint64_t seed)
@@ -272,9 +375,7 @@ static void run_world(uint64_t seed)
     for (unsigned i = 0; i < STEPS; i++) {
         step(&bed, actors);
     }
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        finish(&bed, &actors[i]);
-    }
+    finish(&bed, actors);
     for (int i = 0; i < PUMPS && net_stats(bed.net)->clients > 0; i++) {
         world_turn(&bed);
     }
