@@ -141,6 +141,14 @@ static struct block_key *key_get(struct exec *exec, struct db *db, struct slice 
     return key;
 }
 
+/* One waiter more or less wants to know of the key's removal. */
+static void key_want_removal(struct exec *exec, struct block_key *key, int change)
+{
+    exec->blocking.removal_count -= key->removal_count != 0;
+    key->removal_count += (uint32_t)change;
+    exec->blocking.removal_count += key->removal_count != 0;
+}
+
 static void key_drop_if_unused(struct exec *exec, struct block_key *key)
 {
     if (key->is_serving || !list_is_empty(&key->waiters)) {
@@ -237,7 +245,7 @@ static void block_free(struct block *block)
         struct waiter *waiter = &block->waiters[i];
         if (list_is_linked(&waiter->link)) {
             list_remove(&waiter->link);
-            waiter->key->removal_count -= block->wants_removal;
+            key_want_removal(exec, waiter->key, block->wants_removal ? -1 : 0);
             key_drop_if_unused(exec, waiter->key);
         }
     }
@@ -349,7 +357,7 @@ static bool block_queue_up(struct block *block, const struct block_wish *wish)
             waiter->key = key;
             list_push_back(&key->waiters, &waiter->link);
             key->kinds |= 1U << block->kind;
-            key->removal_count += block->wants_removal;
+            key_want_removal(session->exec, key, block->wants_removal ? 1 : 0);
         }
     }
     return true;
@@ -448,9 +456,13 @@ static void serve(struct exec *exec, struct waiter *waiter)
     }
 }
 
-/* Whether a waiter's command is worth another run. */
+/* Whether a waiter's command is worth another run. A client that was killed in this very unit gets
+ * nothing, for it would be lost. */
 static bool is_served_by(const struct block *block, const struct value *value)
 {
+    if ((block->session->flags & SESSION_CLOSE_NOW) != 0) {
+        return false;
+    }
     return block->wants_removal || (value != NULL && value_kind(value) == block->kind);
 }
 
@@ -529,16 +541,10 @@ void block_cancel_all(struct exec *exec, const char *error)
 
 struct block_stats block_stats(const struct exec *exec)
 {
-    struct block_stats stats = {.session_count = exec->blocking.session_count,
+    return (struct block_stats){.session_count = exec->blocking.session_count,
                                 .timeout_count = exec->blocking.heap_count,
-                                .key_count = table_count(&exec->blocking.keys)};
-    struct table_iterator iterator;
-    table_iterate(&exec->blocking.keys, &iterator);
-    const struct block_key *key;
-    while ((key = table_next(&iterator)) != NULL) {
-        stats.removal_count += key->removal_count != 0;
-    }
-    return stats;
+                                .key_count = table_count(&exec->blocking.keys),
+                                .removal_count = exec->blocking.removal_count};
 }
 
 void blocks_init(struct exec *exec)

@@ -54,6 +54,7 @@ struct exec_sliced {
     struct work_job start_job;
     uint32_t running_count;
     bool is_start_barred; /* Until those who were held have had their turn. */
+    uint64_t removal_count; /* Keys with a waiter that wants to know of their removal. */
 };
 
 struct exec {

@@ -366,6 +366,15 @@ class Blocked(Transactions):
         self.call("ZADD", "k", "2", "n")
         self.assertEqual(conn.read(), [b"k", b"n", b"2"])
 
+    def test_a_waiter_killed_inside_takes_nothing_with_it(self):
+        conn = self.connect()
+        number = conn.call("CLIENT", "ID")
+        conn.send_command("BLPOP", "k", "0")
+        wait_until(lambda: self.blocked_count() == 1)
+        self.assertEqual(self.transaction(("CLIENT", "KILL", "ID", number), ("RPUSH", "k", "1")),
+                         [1, 1])
+        self.assertEqual(self.call("LRANGE", "k", "0", "-1"), [b"1"])
+
     def test_what_a_served_client_does_changes_watched_keys(self):
         conn = self.waiter("BLPOP", "k", "0")
         self.call("WATCH", "k")
