@@ -44,6 +44,7 @@ struct blocking {
     struct block **heap;
     size_t heap_count, heap_cap;
     uint64_t session_count;
+    uint64_t removal_count; /* Keys with a waiter that wants to know of their removal. */
     bool is_serving;
 };
 
@@ -54,7 +55,6 @@ struct exec_sliced {
     struct work_job start_job;
     uint32_t running_count;
     bool is_start_barred; /* Until those who were held have had their turn. */
-    uint64_t removal_count; /* Keys with a waiter that wants to know of their removal. */
 };
 
 struct exec {

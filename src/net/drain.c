@@ -50,10 +50,9 @@ static bool has_more(const struct conn *conn)
     return !input_is_empty(conn) && !is_waiting;
 }
 
-/* Waits for something that may never come, as BLPOP does; not for a pause, a pinned key or deferred
- * work. */
-static bool is_blocking(const struct session *session)
+bool conn_is_blocking(const struct conn *conn)
 {
+    const struct session *session = &conn->session;
     if ((session->flags & SESSION_SUSPENDED) == 0 ||
         (session->flags & (SESSION_PAUSED | SESSION_HELD)) != 0) {
         return false;
@@ -65,7 +64,7 @@ static bool is_blocking(const struct session *session)
 /* It may not execute now. What it sent is kept; a client that has gone while it blocks ends. */
 static void park_stopped(struct conn *conn)
 {
-    bool is_left = (conn->flags & CONN_EOF) != 0 && is_blocking(&conn->session);
+    bool is_left = (conn->flags & CONN_EOF) != 0 && conn_is_blocking(conn);
     if (is_left || !input_hold_all(conn)) {
         conn_shut(conn);
     }

@@ -254,6 +254,13 @@ static void tick_lingering(struct conn *conn)
     conn->flags &= ~(uint32_t)CONN_STRAGGLED;
 }
 
+/* From a client that has sent too much while it blocks nothing is received, not even its end. */
+static bool is_gone_unheard(struct conn *conn)
+{
+    return !conn->receive.in_flight && (conn->flags & CONN_EOF) == 0 && conn_is_blocking(conn) &&
+           ring_peer_has_ended(conn->net->ring, conn->fd);
+}
+
 void conn_tick(struct conn *conn)
 {
     if ((conn->flags & CONN_LINGERS) != 0) {
@@ -264,7 +271,9 @@ void conn_tick(struct conn *conn)
     if ((conn->flags & CONN_SOFT_OVER) != 0) {
         conn_check_output(conn);
     }
-    if (is_idle_too_long(conn)) {
+    if (is_gone_unheard(conn)) {
+        conn_doom(conn);
+    } else if (is_idle_too_long(conn)) {
         log_write(LOG_VERBOSE, "Closing idle client");
         conn->net->stats.timeout_closed++;
         conn_doom(conn);

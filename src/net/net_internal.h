@@ -305,6 +305,12 @@ bool big_fill(struct conn *conn);
 
 void conn_flush(struct conn *conn);
 
+/* ---- drain.c ---- */
+
+/* Waits for something that may never come, as BLPOP does; not for a pause, a pinned key or deferred
+ * work. */
+bool conn_is_blocking(const struct conn *conn);
+
 /* ---- limits.c ---- */
 
 /* Brings the account of the connection's memory up to date, and closes it when its query buffer is

@@ -429,6 +429,7 @@ static const struct ring_engine epoll_engine = {
     .tune = ring_kernel_tune,
     .address_text = ring_kernel_address_text,
     .peer_is_local = ring_kernel_peer_is_local,
+    .peer_has_ended = ring_kernel_peer_has_ended,
     .shutdown = ring_kernel_shutdown,
 };
 

@@ -293,6 +293,11 @@ void ring_local_text(struct ring *ring, int fd, char out[RING_ADDRESS_TEXT_MAX])
     ring->engine->address_text(ring, fd, false, out);
 }
 
+bool ring_peer_has_ended(struct ring *ring, int fd)
+{
+    return ring->engine->peer_has_ended(ring, fd);
+}
+
 bool ring_peer_is_local(struct ring *ring, int fd)
 {
     return ring->engine->peer_is_local(ring, fd);

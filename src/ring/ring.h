@@ -173,6 +173,10 @@ void ring_local_text(struct ring *ring, int fd, char out[RING_ADDRESS_TEXT_MAX])
 /* True for a peer on the loopback interface or a unix socket: what protected mode lets in. */
 bool ring_peer_is_local(struct ring *ring, int fd);
 
+/* True when the peer has sent its end or a reset, though bytes before it may not have been
+ * received. One system call: for sockets that nothing is received from. */
+bool ring_peer_has_ended(struct ring *ring, int fd);
+
 /* Multishot: result is a new non-blocking, close-on-exec descriptor. Ends on errors such as
  * EMFILE. */
 void ring_accept(struct ring *ring, struct ring_op *op, int listen_fd);

@@ -23,6 +23,7 @@ struct ring_engine {
     int (*tune)(struct ring *ring, int fd, bool no_delay, int keepalive_s);
     void (*address_text)(struct ring *ring, int fd, bool is_peer, char *out);
     bool (*peer_is_local)(struct ring *ring, int fd);
+    bool (*peer_has_ended)(struct ring *ring, int fd);
     void (*shutdown)(struct ring *ring, int fd);
 };
 
@@ -158,6 +159,7 @@ int ring_kernel_socket(struct ring *ring, int family, const char *source);
 int ring_kernel_tune(struct ring *ring, int fd, bool no_delay, int keepalive_s);
 void ring_kernel_address_text(struct ring *ring, int fd, bool is_peer, char *out);
 bool ring_kernel_peer_is_local(struct ring *ring, int fd);
+bool ring_kernel_peer_has_ended(struct ring *ring, int fd);
 void ring_kernel_shutdown(struct ring *ring, int fd);
 int64_t ring_kernel_mono_us(const struct ring *ring);
 

@@ -233,6 +233,7 @@ static const struct ring_engine sim_engine = {
     .tune = sim_tune,
     .address_text = sim_address_text,
     .peer_is_local = sim_peer_is_local,
+    .peer_has_ended = sim_peer_has_ended,
     .shutdown = sim_shutdown,
 };
 

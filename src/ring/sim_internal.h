@@ -105,6 +105,7 @@ int sim_socket(struct ring *ring, int family, const char *source);
 int sim_tune(struct ring *ring, int fd, bool no_delay, int keepalive_s);
 void sim_address_text(struct ring *ring, int fd, bool is_peer, char *out);
 bool sim_peer_is_local(struct ring *ring, int fd);
+bool sim_peer_has_ended(struct ring *ring, int fd);
 void sim_shutdown(struct ring *ring, int fd);
 void sim_socket_free(struct sim_world *world, struct sim_handle *handle, bool is_crash);
 

@@ -169,6 +169,17 @@ bool sim_peer_is_local(struct ring *ring, int fd)
     return handle != NULL && handle->is_local;
 }
 
+bool sim_peer_has_ended(struct ring *ring, int fd)
+{
+    struct sim_ring *sim = sim_ring_of(ring);
+    const struct sim_handle *handle = sim_handle_at(sim, fd);
+    if (handle == NULL || handle->is_reset || list_is_empty(&handle->inbox)) {
+        return handle == NULL || handle->is_reset;
+    }
+    const struct sim_segment *last = LIST_OWNER(handle->inbox.prev, struct sim_segment, link);
+    return last->is_end && last->ready_us <= ring_mono_us(ring);
+}
+
 void sim_shutdown(struct ring *ring, int fd)
 {
     struct sim_ring *sim = sim_ring_of(ring);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -231,6 +232,13 @@ bool ring_kernel_peer_is_local(struct ring *ring, int fd)
                (IN6_IS_ADDR_V4MAPPED(host) && host->s6_addr[12] == 127);
     }
     return address.any.sa_family == AF_UNIX;
+}
+
+bool ring_kernel_peer_has_ended(struct ring *ring, int fd)
+{
+    (void)ring;
+    struct pollfd wanted = {.fd = fd, .events = POLLRDHUP};
+    return poll(&wanted, 1, 0) == 1 && (wanted.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 void ring_kernel_shutdown(struct ring *ring, int fd)

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Commands that wait: who is served, when, in which order, and how a wait ends."""
-from harness import Case, main, wait_until
+import os
+import unittest
+
+from harness import Case, encode, main, wait_until
 
 
 class Blocking(Case):
@@ -324,6 +327,38 @@ class Ends(Blocking):
         self.call("RPUSH", "k", "1", "2")
         self.assertEqual([conn.read() for _ in range(4)],
                          [[b"k", b"1"], "PONG", [b"k", b"2"], b"x"])
+
+    @unittest.skipIf(os.environ.get("OURO_KIND") == "redis", "it reads on until the limit is reached")
+    def test_what_a_waiting_client_sends_is_bounded(self):
+        conn = self.waiter("BLPOP", "k", "0")
+        conn.socket.setblocking(False)
+        one = encode("SET", "big", "x" * 100000)
+        rest, sent = one * 500, 0
+        try:
+            while sent < len(rest):
+                sent += conn.socket.send(rest[sent:])
+        except BlockingIOError:
+            pass
+        conn.socket.settimeout(20)
+        self.assertLess(sent, len(rest))
+        line = self.call("CLIENT", "LIST", "ID", conn.id).decode()
+        fields = dict(word.split("=", 1) for word in line.split())
+        self.assertLess(int(fields["tot-mem"]), 2000000)
+        self.assertEqual(self.call("PING"), "PONG")
+        self.call("RPUSH", "k", "x")
+        self.assertEqual(conn.read(), [b"k", b"x"])
+        whole = sent // len(one)
+        conn.send(one[sent - whole * len(one):] if sent % len(one) else b"")
+        for _ in range(whole + (sent % len(one) != 0)):
+            self.assertEqual(conn.read(), "OK")
+
+    def test_who_has_sent_too_much_and_goes_is_gone(self):
+        conn = self.waiter("BLPOP", "k", "0")
+        conn.send(encode("SET", "big", "x" * 100000) * 10)
+        conn.close()
+        wait_until(lambda: self.blocked_count() == 0, what="an end of the client")
+        self.assertEqual(self.call("RPUSH", "k", "x"), 1)
+        self.assertEqual(self.call("LLEN", "k"), 1)
 
     def test_one_pipeline_of_waits(self):
         conn = self.connect()
