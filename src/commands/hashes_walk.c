@@ -185,14 +185,14 @@ static void hrandfield_run(struct call *call)
         hrandfield_one(call);
         return;
     }
-    struct hrandfield random = {.out = call->out};
+    struct hrandfield random = {.call = call, .out = call->out};
     struct value *value;
     if (!hrandfield_parse(call, &random) || !call_find(call, 1, VALUE_HASH, &value)) {
         return;
     }
     if (value == NULL || random.count == 0) {
         reply_array(call->out, 0);
-    } else {
+    } else if (!call_slice(call, random.count)) {
         hrandfield_reply(call, value, &random);
     }
 }
