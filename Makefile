@@ -82,7 +82,7 @@ BENCH_BINARIES := $(patsubst tools/bench/%.c,build/bench/%,$(wildcard tools/benc
 .DELETE_ON_ERROR:
 .PHONY: all run server debug asan hostile unit-binaries fuzz-binaries objects unit test check \
         format check-format layers tidy globals lint lint-all compilers compilers-clang fuzz \
-        bench bench-memory bench-pause bench-binaries compat clients cover compdb docs install \
+        bench bench-memory bench-fanout bench-pause bench-binaries compat clients cover compdb docs install \
         uninstall clean help deps-build deps-test deps-check deps-bench FORCE
 
 # ------------------------------------------------------------------------------------ build
@@ -249,6 +249,10 @@ bench: deps-bench all ## speed against the floor and other servers: docs/benchma
 
 bench-memory: deps-bench all ## bytes per item
 	$(PYTHON) tools/bench/memory.py
+
+bench-fanout: deps-bench all ## what a message to a thousand subscribers costs
+	+@$(MAKE_ALL) bench-binaries
+	$(PYTHON) tools/bench/fanout.py
 
 bench-pause: deps-bench all ## the longest pause while something big happens
 	+@$(MAKE_ALL) bench-binaries

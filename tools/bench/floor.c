@@ -3,6 +3,10 @@
  * whose name starts with G. It stores nothing. Figures of the real server are quoted as multiples
  * of this one.
  *
+ * For messages it does the least too: a connection that says SU(BSCRIBE) is one that hears, and
+ * whoever says PU(BLISH) makes it send a constant of the length that PUBLISH of 64 bytes to a
+ * channel "c" has, from one place to each that hears. The answer to both is "+OK".
+ *
  *     usage: floor PORT [UNIX-PATH]
  *
  * It talks to liburing directly, with the idioms of src/ring/uring.c: multishot accept and receive,
@@ -38,14 +42,17 @@ enum state { STATE_STAR, STATE_COUNT, STATE_DOLLAR, STATE_LEN, STATE_BODY };
 struct conn {
     int fd;
     enum state state;
-    bool is_get;     /* The command that is being read answers with the constant. */
+    bool is_get; /* The command that is being read answers with the constant. */
+    bool is_subscribe, is_publish;
+    bool hears;      /* It has subscribed. */
     bool is_name;    /* The argument that is being read is the first. */
     uint32_t args;   /* Still to come. */
     uint64_t number; /* Being read. */
     uint64_t skip;   /* Bytes of the argument still to come, with its CR and LF. */
     char *out;       /* Replies that wait for the send in flight. */
     size_t out_len, out_cap;
-    char *sending; /* In flight. */
+    char *sending;    /* In flight, */
+    const char *from; /* or what is instead. */
     size_t sending_len, sending_cap, sent;
     bool is_silent; /* The send in flight is. */
 };
@@ -57,9 +64,14 @@ struct server {
     int silent[2 * FDS_MAX]; /* Sends that have succeeded unless a completion says otherwise. */
     unsigned silent_count;
     struct conn *conns[FDS_MAX];
+    int hearing[FDS_MAX];
+    unsigned hearing_count;
 };
 
 static const char reply_ok[] = "+OK\r\n";
+static const char message[] =
+    "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n"
+    "$64\r\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n";
 static const char reply_get[] =
     "$64\r\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\r\n";
 
@@ -104,7 +116,7 @@ static void start_send(struct server *server, struct conn *conn, bool is_first)
 {
     struct io_uring_sqe *sqe = next_sqe(server);
     int flags = MSG_NOSIGNAL | MSG_WAITALL | (is_first ? MSG_DONTWAIT : 0);
-    io_uring_prep_send(sqe, conn->fd, conn->sending + conn->sent, conn->sending_len - conn->sent,
+    io_uring_prep_send(sqe, conn->fd, conn->from + conn->sent, conn->sending_len - conn->sent,
                        flags);
     sqe->user_data = data_of(KIND_SEND, conn->fd);
     conn->is_silent = is_first;
@@ -125,6 +137,7 @@ static void flush(struct server *server, struct conn *conn)
     conn->sending = conn->out;
     conn->sending_cap = conn->out_cap;
     conn->sending_len = conn->out_len;
+    conn->from = conn->sending;
     conn->sent = 0;
     conn->out = swap;
     conn->out_cap = swap_cap;
@@ -132,10 +145,8 @@ static void flush(struct server *server, struct conn *conn)
     start_send(server, conn, true);
 }
 
-static void reply(struct conn *conn)
+static void append(struct conn *conn, const char *text, size_t len)
 {
-    const char *text = conn->is_get ? reply_get : reply_ok;
-    size_t len = conn->is_get ? sizeof(reply_get) - 1 : sizeof(reply_ok) - 1;
     if (conn->out_len + len > conn->out_cap) {
         conn->out_cap = conn->out_cap == 0 ? 4096 : conn->out_cap * 2;
         conn->out = realloc(conn->out, conn->out_cap);
@@ -145,6 +156,43 @@ static void reply(struct conn *conn)
     }
     memcpy(conn->out + conn->out_len, text, len);
     conn->out_len += len;
+}
+
+static void reply(struct conn *conn)
+{
+    if (conn->is_get) {
+        append(conn, reply_get, sizeof(reply_get) - 1);
+    } else {
+        append(conn, reply_ok, sizeof(reply_ok) - 1);
+    }
+}
+
+/* Sends the message from where it lies, or behind what is in flight. */
+static void tell(struct server *server, struct conn *conn)
+{
+    if (conn->sending_len > 0) {
+        append(conn, message, sizeof(message) - 1);
+        return;
+    }
+    conn->from = message;
+    conn->sending_len = sizeof(message) - 1;
+    conn->sent = 0;
+    start_send(server, conn, true);
+}
+
+/* What the commands of a connection asked for. */
+static void tell_all(struct server *server, struct conn *conn)
+{
+    if (conn->is_subscribe && !conn->hears) {
+        conn->hears = true;
+        server->hearing[server->hearing_count++] = conn->fd;
+    }
+    for (unsigned i = 0; conn->is_publish && i < server->hearing_count; i++) {
+        if (server->conns[server->hearing[i]] != NULL) {
+            tell(server, server->conns[server->hearing[i]]);
+        }
+    }
+    conn->is_publish = conn->is_subscribe = false;
 }
 
 /* Reads a number up to its LF. Returns true when it is complete. */
@@ -177,6 +225,9 @@ static const char *read_body(struct conn *conn, const char *at, const char *end)
 {
     if (conn->is_name && at < end) {
         conn->is_get = (*at | 0x20) == 'g';
+        bool is_second_u = at + 1 < end && (at[1] | 0x20) == 'u';
+        conn->is_subscribe |= (*at | 0x20) == 's' && is_second_u;
+        conn->is_publish |= (*at | 0x20) == 'p' && is_second_u;
         conn->is_name = false;
     }
     uint64_t there = (uint64_t)(end - at);
@@ -263,6 +314,7 @@ static void on_receive(struct server *server, const struct io_uring_cqe *cqe, st
         const char *bytes = server->memory + (size_t)id * BUFFER_LEN;
         if (cqe->res > 0) {
             parse(conn, bytes, bytes + cqe->res);
+            tell_all(server, conn);
         }
         buffer_give(server, id);
     }
