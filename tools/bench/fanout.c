@@ -98,5 +98,6 @@ int main(int argc, char **argv)
         printf("done\n");
         fflush(stdout);
     }
+    free(subscribers);
     return 0;
 }
