@@ -89,6 +89,8 @@ static size_t dump_size(const struct value *value)
         return zset_count(value);
     case VALUE_HASH:
         return hash_count(value);
+    case VALUE_STREAM:
+        return stream_meta(value)->count;
     default:
         return 1;
     }

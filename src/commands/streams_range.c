@@ -2,6 +2,7 @@
  * XREVRANGE, XDEL, XSETID. */
 #include "commands/commands.h"
 #include "commands/streams.h"
+#include "exec/sliced.h"
 
 /* XLEN key */
 static void xlen_run(struct call *call)
@@ -75,6 +76,10 @@ static void range_with(struct call *call, bool is_backward)
         reply_null_array(call->out);
         return;
     }
+    uint64_t size = stream_count_between(value, first, last);
+    if (call_slice(call, count > 0 && (uint64_t)count < size ? (uint64_t)count : size)) {
+        return;
+    }
     struct stream_walk walk;
     struct stream_entry entry;
     struct reply_mark mark;
@@ -84,6 +89,9 @@ static void range_with(struct call *call, bool is_backward)
     while ((count < 0 || replied < (uint64_t)count) && stream_walk_next(&walk, &entry)) {
         streams_reply_entry(call->out, &entry);
         replied++;
+        if (replied % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
     }
     reply_end(call->out, &mark, replied);
 }

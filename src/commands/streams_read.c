@@ -11,6 +11,7 @@
 #include "commands/commands.h"
 #include "commands/streams.h"
 #include "exec/block.h"
+#include "exec/sliced.h"
 
 enum {
     STREAMS_FEW = 8,         /* Places that need no allocation. */
@@ -355,6 +356,9 @@ static void read_entries(struct read *read, const struct read_place *place)
     reply_begin(read->call->out, &mark, '*');
     for (; has_more(read, replied) && stream_walk_next(&walk, &entry); replied++) {
         streams_reply_entry(read->call->out, &entry);
+        if (replied % SLICED_STEP == 0 && !call_yield(read->call)) {
+            break;
+        }
     }
     reply_end(read->call->out, &mark, replied);
 }
@@ -429,6 +433,20 @@ static void wait(struct read *read)
     mem_free(again.at);
 }
 
+/* About how many entries of one stream the reply may have at most. */
+static size_t read_size(const struct read *read)
+{
+    uint64_t size = 0;
+    for (uint32_t i = 0; i < read->count; i++) {
+        const struct read_place *place = &read->places[i];
+        uint64_t count = place->value == NULL
+                             ? 0
+                             : stream_count_between(place->value, place->after, STREAM_ID_MAX);
+        size += has_more(read, count) ? count : (uint64_t)read->entries_max;
+    }
+    return size;
+}
+
 static void read_all(struct read *read)
 {
     struct call *call = read->call;
@@ -437,6 +455,9 @@ static void read_all(struct read *read)
         read->entries_max = COUNT_AFTER_WAIT;
     }
     if (!find_places(read, keys)) {
+        return;
+    }
+    if (!read->is_group && call->ready_key == 0 && call_slice(call, read_size(read))) {
         return;
     }
     for (uint32_t key = keys.first; key < keys.end; key++) {

@@ -64,6 +64,30 @@ static inline void use_zset(struct place *place, const struct type_limits *limit
     require(zset_remove(place, put.member), "zset: what was put is lost");
 }
 
+static inline void use_stream(struct value *value, const struct type_limits *limits)
+{
+    const struct slice texts[] = {slice_of("new", 3), slice_of("17", 2)};
+    struct stream_id id = stream_meta(value)->last_id;
+    struct stream_walk walk;
+    struct stream_entry entry;
+    uint64_t count = 0;
+    stream_walk_begin(&walk, value, STREAM_ID_MIN, STREAM_ID_MAX, true);
+    while (stream_walk_next(&walk, &entry)) {
+        count++;
+    }
+    require(count == stream_meta(value)->count, "entries are not all found");
+    if (!stream_id_try_next(&id)) {
+        return;
+    }
+    const struct stream_add add = {.id = id, .texts = texts, .count = 2, .limits = limits};
+    require(stream_try_add(value, &add) && stream_has(value, id), "what was added is lost");
+    require(stream_delete(value, id) && !stream_has(value, id), "what was deleted is there");
+    struct stream_group *group = order_at(stream_groups(value), 0);
+    if (group != NULL && order_count(&group->pending) > 0) {
+        stream_pending_remove(group, order_at(&group->pending, 0));
+    }
+}
+
 static inline void use_value(struct place *place, const struct type_limits *limits,
                              struct work_queue *work)
 {
@@ -79,6 +103,9 @@ static inline void use_value(struct place *place, const struct type_limits *limi
         break;
     case VALUE_ZSET:
         use_zset(place, limits);
+        break;
+    case VALUE_STREAM:
+        use_stream(place->value, limits);
         break;
     case VALUE_STRING:
         require(string_try_append(place, slice_of("x", 1)), "no memory");

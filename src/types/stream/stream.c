@@ -630,6 +630,20 @@ bool stream_walk_node(struct stream_walk *walk, struct stream_node_view *view)
     return true;
 }
 
+uint64_t stream_count_between(const struct value *value, struct stream_id first,
+                              struct stream_id last)
+{
+    const struct stream *stream = stream_of(value);
+    size_t nodes = stream_node_count(value);
+    if (nodes == 0 || stream_id_compare(first, last) > 0) {
+        return 0;
+    }
+    size_t from = nodes_until(&stream->nodes, first);
+    size_t until = nodes_until(&stream->nodes, last) + node_begins_until(stream->tail, &last);
+    uint64_t between = until - from + 1;
+    return (between < nodes ? between : nodes) * (stream->meta.count / nodes + 1);
+}
+
 bool stream_has(const struct value *value, struct stream_id id)
 {
     struct stream_walk walk;

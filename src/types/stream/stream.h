@@ -167,6 +167,10 @@ static inline bool stream_entry_shares_fields(const struct stream_entry *entry)
     return entry->fields != NULL;
 }
 
+/* About how many entries lie between two IDs, from the number of nodes. O(log nodes). */
+uint64_t stream_count_between(const struct value *value, struct stream_id first,
+                              struct stream_id last);
+
 bool stream_has(const struct value *value, struct stream_id id);
 
 /* The ID of the last entry; zero when there are none. O(1). */
