@@ -275,8 +275,8 @@ static struct stream_pending *deliver(struct read *read, struct stream_group *gr
 }
 
 /* Gives a consumer what its group was not given yet. */
-static size_t read_new(struct read *read, uint32_t key, const struct read_place *place,
-                       struct stream_consumer *consumer)
+static void read_new(struct read *read, uint32_t key, const struct read_place *place,
+                     struct stream_consumer *consumer)
 {
     struct call *call = read->call;
     bool wants_effects = call_wants_effects(call);
@@ -309,7 +309,6 @@ static size_t read_new(struct read *read, uint32_t key, const struct read_place 
     if (wants_effects) {
         streams_group_effect(call, key, group);
     }
-    return replied;
 }
 
 /* Gives a consumer what it has pending. Entries that are gone from the stream are null. */
@@ -387,12 +386,12 @@ static bool read_stream(struct read *read, uint32_t key, struct read_place *plac
         return true;
     }
     begin_part(read, key);
-    if (place->is_history) {
-        read_history(read, key, place, consumer);
-    } else if (read->is_group) {
-        (void)read_new(read, key, place, consumer);
-    } else {
+    if (consumer == NULL) {
         read_entries(read, place);
+    } else if (place->is_history) {
+        read_history(read, key, place, consumer);
+    } else {
+        read_new(read, key, place, consumer);
     }
     return true;
 }

@@ -184,7 +184,7 @@ static void step_trim(struct model *model)
 
 static struct stream_consumer *consumer_of(struct model *model, int index)
 {
-    const struct slice name = slice_of("abc" + index, 1);
+    const struct slice name = slice_of(&"abc"[index], 1);
     struct stream_consumer *consumer = stream_consumer_find(model->group, name);
     return consumer != NULL ? consumer : stream_consumer_try_add(model->group, name, 5);
 }
