@@ -52,7 +52,7 @@ AR := gcc-ar
 endif
 
 LIBC_MALLOC := $(findstring OURO_LIBC_MALLOC,$(CFLAGS_$(FLAVOR)))
-PACKAGES := $(if $(LIBC_MALLOC),,jemalloc) libxxhash liburing liblzf
+PACKAGES := $(if $(LIBC_MALLOC),,jemalloc) libxxhash liburing liblzf lua5.1 lua5.1-bitop libcrypto
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
 

@@ -115,6 +115,8 @@ def compat_jobs(flavor, engine):
     return [
         Job("compat/differential release " + engine,
             [PYTHON, "tests/compat/differential.py", "--count", count], release, ("release",)),
+        Job("compat/scripts %s %s" % (flavor, engine), [PYTHON, "tests/compat/scripts.py"], checked,
+            (flavor,)),
         Job("compat/events release " + engine,
             [PYTHON, "tests/compat/events.py", "--count", str(DIFFERENTIAL_COUNT // 4)], release, ("release",)),
         Job("compat/crowd %s %s" % (flavor, engine), [PYTHON, "tests/compat/crowd.py"], checked,

@@ -20,6 +20,9 @@ build libjemalloc-dev  pkgconfig:jemalloc
 build libxxhash-dev    pkgconfig:libxxhash
 build liburing-dev     pkgconfig:liburing
 build liblzf-dev       pkgconfig:liblzf
+build liblua5.1-0-dev  pkgconfig:lua5.1
+build lua-bitop-dev    pkgconfig:lua5.1-bitop
+build libssl-dev       pkgconfig:libcrypto
 test  python3          file:/usr/bin/python3
 test  python3-redis    python:redis
 test  redis-server     file:/usr/bin/redis-server

@@ -1,11 +1,6 @@
-/* A function on a stack of its own, which can stop in the middle and go on later: how work that is
- * written as one piece is done in slices.
- *
- *     loop:   fiber_resume ----> run ... fiber_yield --+
- *                ^                                     |
- *                '-------------------------------------'     and so on, until run returns
- *
- * A fiber may be resumed from anywhere, another fiber included; it yields to whoever resumed it. */
+/* A second stack that one function runs on, so that it can be left in the middle and gone on with
+ * later: for code that cannot be cut into steps, because it calls back through a library. One
+ * thread; nothing here is seen by the kernel, and a switch costs a few nanoseconds. */
 #pragma once
 
 #include <stdbool.h>
@@ -13,15 +8,26 @@
 
 struct fiber;
 
-/* Nothing runs yet. NULL: no memory for a stack. */
-struct fiber *fiber_try_new(void (*run)(void *context), void *context)
-    __attribute__((warn_unused_result));
+typedef void (*fiber_fn)(void *context);
 
-/* Goes on until the next fiber_yield or the end. True: `run` has returned. */
-bool fiber_resume(struct fiber *fiber);
+/* A stack of at least `stack_len` bytes, with a guard page below it; pages that are never touched
+ * cost no memory. NULL when there is no memory. */
+struct fiber *fiber_try_new(size_t stack_len) __attribute__((warn_unused_result));
 
-/* Back to whoever resumed it. Called from inside only. */
-void fiber_yield(struct fiber *fiber);
-
-/* Only before it was first resumed or after its end. */
+/* Nothing may be left in the middle. */
 void fiber_free(struct fiber *fiber);
+
+/* Runs `fn(context)` on the fiber's stack until it returns (true) or parks (false). The fiber must
+ * be idle: nothing runs on it and nothing is left in the middle. */
+bool fiber_run(struct fiber *fiber, fiber_fn fn, void *context) __attribute__((warn_unused_result));
+
+/* Called on the fiber's stack: goes back to whoever ran or resumed it. Returns when it is resumed.
+ */
+void fiber_park(struct fiber *fiber);
+
+/* Goes on behind fiber_park. True: the function has returned; false: it parked again. */
+bool fiber_resume(struct fiber *fiber) __attribute__((warn_unused_result));
+
+/* Whether the caller is on the fiber's stack; and whether a function is parked on it. */
+bool fiber_is_inside(const struct fiber *fiber);
+bool fiber_is_parked(const struct fiber *fiber);

@@ -36,7 +36,10 @@ enum command_flag {
     CMD_TOUCHES_ARBITRARY_KEYS = 1 << 20,
     /* A write whose changes are not asserted by debug builds (it may legally change nothing). */
     CMD_NOT_QUEUED = 1 << 21, /* Runs at once inside MULTI (EXEC, QUIT). COMMAND does not tell. */
-    CMD_SYSTEM = 1 << 22,     /* For the servers' own use: COMMAND DOCS says "syscmd". */
+    /* Runs a program that may take too long: it runs aside (exec/aside.h), and so does EXEC with
+     * such a command in its queue. COMMAND does not tell. */
+    CMD_MAY_PARK = 1 << 23,
+    CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 
 /* ACL categories; those that flags imply (write, read, admin, dangerous, fast, slow, ...) are added

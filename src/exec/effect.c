@@ -5,6 +5,7 @@
  * some 60 names; the rules below know them all, and are looked at only while somebody listens. */
 #include "exec/effect.h"
 
+#include "exec/aside.h"
 #include "exec/exec_internal.h"
 
 #include "base/assert.h"
@@ -70,6 +71,9 @@ static void unit_end_of_removal(struct exec *exec)
 
 void exec_settle(struct exec *exec)
 {
+    if (aside_is_parked(exec)) {
+        return; /* In the middle of a unit: its end settles. */
+    }
     exec_unit_end(exec);
     if ((exec->aftermath & AFTERMATH_READY) != 0) {
         block_serve(exec);

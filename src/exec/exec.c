@@ -108,6 +108,7 @@ void exec_free(struct exec *exec)
     ASSERT(list_is_empty(&exec->sessions));
     exec_sliced_deinit(exec);
     blocks_deinit(exec);
+    exec_aside_free(exec);
     exec_registry_free(exec);
     mem_free(exec);
 }
@@ -190,7 +191,8 @@ static void sinks_count(struct exec *exec)
     exec->event_classes = 0;
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
-        exec->command_sink_count = (uint8_t)(exec->command_sink_count + (sink->on_command != NULL));
+        exec->command_sinks_all = (uint8_t)(exec->command_sinks_all + (sink->on_command != NULL));
+        exec->command_sink_count = exec->command_sinks_all;
         exec->change_sink_count = (uint8_t)(exec->change_sink_count + (sink->on_change != NULL));
         exec->event_classes |= sink->on_event != NULL ? sink->event_classes : 0;
     }
@@ -223,6 +225,11 @@ void exec_set_change_sink(struct exec *exec, const void *context, effect_change_
         }
     }
     sinks_count(exec);
+}
+
+void exec_hide_effects(struct exec *exec, bool is_hidden)
+{
+    exec->command_sink_count = is_hidden ? 0 : exec->command_sinks_all;
 }
 
 static void hooks_add(struct exec_hooks *hooks, exec_session_fn fn, void *context)

@@ -181,7 +181,7 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
                           struct resp_parser *parser);
 
 /* Runs a command on behalf of another room (scripts, EXEC, loading) in `session`. No gates but
- * those in `gates`. */
+ * those in `gates`, where they are active. */
 void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
                     uint32_t gates);
 
@@ -200,6 +200,10 @@ void exec_add_sink(struct exec *exec, const struct effect_sink *sink);
  * of events; and changes of keys (NULL: none). */
 void exec_set_event_classes(struct exec *exec, const void *context, uint32_t classes);
 void exec_set_change_sink(struct exec *exec, const void *context, effect_change_fn on_change);
+
+/* While effects are hidden, sinks hear of events and changes of keys but of no commands: for
+ * scripts that say so (redis.set_repl). */
+void exec_hide_effects(struct exec *exec, bool is_hidden);
 
 /* Hooks called when a session closes, or is reset, in order of addition. */
 typedef void (*exec_session_fn)(void *context, struct session *session);

@@ -4,6 +4,8 @@
 #include "ds/table.h"
 #include "exec/exec.h"
 
+struct aside;
+
 enum { EXEC_NAME_LEN_MAX = 64, EXEC_NAME_WORDS = EXEC_NAME_LEN_MAX / 8 };
 
 /* A name in lower case, eight bytes to a word, zero padded. */
@@ -74,7 +76,8 @@ struct exec {
     bool is_tracking;             /* Histograms. */
     bool is_watched;              /* There is a monitor or a reader. */
     uint8_t command_sink_count, change_sink_count;
-    uint32_t event_classes; /* Of events that some sink wants. */
+    uint8_t command_sinks_all; /* The same when effects are not hidden. */
+    uint32_t event_classes;    /* Of events that some sink wants. */
     struct exec_stats stats;
 
     struct keyspace *keyspace;
@@ -119,6 +122,7 @@ struct exec {
 
     struct blocking blocking;
     uint64_t watching_sessions, watched_keys; /* WATCH */
+    struct aside *aside;                      /* NULL until something ran aside. */
 
     struct list sessions;
     uint64_t session_count;
@@ -183,6 +187,8 @@ static inline void exec_note_key(struct exec *exec, struct db *db, struct slice 
         block_note(exec, db, key);
     }
 }
+/* aside.c */
+void exec_aside_free(struct exec *exec);
 
 /* What follows a handler: effect, statistics, hooks. `ns` is how long it took. */
 void exec_call_ended(struct exec *exec, struct call *call, uint64_t ns, uint64_t error_count);

@@ -40,6 +40,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/work.h"
+#include "exec/aside.h"
 #include "exec/exec_internal.h"
 
 #ifdef OURO_HOSTILE
@@ -469,21 +470,33 @@ static void prefetch_ahead(const struct session *session, const struct multi *mu
     }
 }
 
-void multi_run(struct call *call)
+static void run_queue(void *context)
 {
-    struct session *session = call->session;
+    struct session *session = context;
     struct multi *multi = multi_of(session);
-    watched_clear(session, multi); /* So that its own changes need not look for watches. */
-    reply_array(call->out, multi->count);
+    reply_array(session->out, multi->count);
     for (uint32_t i = 0; i < multi->count; i++) {
         struct multi_command *command = multi->queue[i];
         prefetch_ahead(session, multi, i);
-        exec_run_queued(call->exec, session, command);
+        exec_run_queued(session->exec, session, command);
         discharge(session, command_memory(command));
         command_free(command);
     }
     multi->count = 0;
     multi_end(session);
+}
+
+void multi_run(struct call *call)
+{
+    struct session *session = call->session;
+    struct multi *multi = multi_of(session);
+    watched_clear(session, multi); /* So that its own changes need not look for watches. */
+    if ((multi->flags & CMD_MAY_PARK) == 0) {
+        run_queue(session);
+        return;
+    }
+    bool is_finished = aside_run(call, run_queue, session);
+    (void)is_finished; /* Otherwise the session is suspended and the queue goes on later. */
 }
 
 /* ---- What others ask ---- */

@@ -41,7 +41,8 @@ static inline bool multi_is_on(const struct session *session)
 enum multi_verdict { MULTI_FREE, MULTI_SPOILED, MULTI_CHANGED };
 enum multi_verdict multi_verdict(const struct session *session, int64_t now_ms);
 
-/* EXEC: replies with an array of what the queued commands reply, and ends the transaction. */
+/* EXEC: replies with an array of what the queued commands reply, and ends the transaction. With a
+ * script in the queue it runs aside, and may end in a later turn. */
 void multi_run(struct call *call);
 
 /* Watches a key of the session's database; watching it twice is watching it once. False: no memory.

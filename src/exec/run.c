@@ -357,7 +357,9 @@ static void run_within(struct exec *exec, struct call *call, uint32_t gates)
 {
     ASSERT(call->entry != NULL);
     uint64_t errors_before = call->out->error_count;
-    enum gate_result passed = ask_gates(exec, call, call->entry->gate_bits & gates);
+    ASSERT(call->entry != NULL);
+    uint32_t active = exec->active_gates | call->session->gate_bits;
+    enum gate_result passed = ask_gates(exec, call, call->entry->gate_bits & gates & active);
     if (passed == GATE_REFUSED) {
         note_refusal(exec, call, errors_before);
     }
@@ -398,6 +400,9 @@ void exec_run_inner(struct exec *exec, struct session *session, struct slice *ar
     exec_plan(exec, session, args, count, &plan);
     struct call call = call_make(exec, session, &plan);
     call.is_inner = true;
+    if (exec->current != NULL) {
+        call.now = exec->current->now; /* One time for all that belongs together. */
+    }
     uint64_t errors_before = session->out->error_count;
     if (is_refused_by_form(&call)) {
         note_refusal(exec, &call, errors_before);

@@ -47,6 +47,7 @@ enum session_flag {
     SESSION_CACHING = 1 << 24,     /* CLIENT CACHING, for the next command or transaction. */
     SESSION_HELD = 1 << 25,        /* Suspended: its command waits for a pinned key. */
     SESSION_AWAITS_ROOM = 1 << 26, /* on_room is called when it has read enough. */
+    SESSION_KEPT = 1 << 27, /* Something aside works for it: its memory must stay; see aside.h. */
 };
 
 /* What CLIENT LIST shows of a connection. Bytes and seconds as Redis defines the fields. */

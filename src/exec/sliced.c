@@ -55,6 +55,7 @@
 #include "base/clock.h"
 #include "base/fiber.h"
 #include "base/mem.h"
+#include "exec/aside.h"
 #include "exec/exec_internal.h"
 #include "exec/multi.h"
 #include "keyspace/pin.h"
@@ -70,6 +71,13 @@ enum {
     SLICED_RUNNING_MAX = 16,    /* Stacks at a time. */
     SLICED_OUT_MAX = 256 << 10, /* Unsent bytes at which a call waits for its client. */
     SLICED_HAND_MIN = 32 << 10, /* Bytes that are handed over before a slice is over. */
+#endif
+/* Handlers need a few KiB; the largest local arrays are those of number formatting in libc.
+ * Under the sanitizer frames are larger. */
+#ifdef OURO_LIBC_MALLOC
+    SLICED_STACK_LEN = 1024 << 10,
+#else
+    SLICED_STACK_LEN = 128 << 10,
 #endif
     KEYS_INLINE = 16,
 };
@@ -87,6 +95,7 @@ struct sliced {
     struct pin *pins;   /* Owned. */
     size_t pin_count;
     bool is_write;
+    bool has_begun;
     bool is_inside;    /* Is what runs just now. */
     bool is_resting;   /* Until its client has read. */
     bool is_hurried;   /* Somebody waits for it. */
@@ -166,6 +175,12 @@ static void settle_effects(struct exec *exec)
     }
 }
 
+static void sliced_main(void *context)
+{
+    struct sliced *sliced = context;
+    sliced->call.entry->run(&sliced->call);
+}
+
 /* Runs it until it yields or ends. */
 static bool sliced_run(struct sliced *sliced)
 {
@@ -178,7 +193,9 @@ static bool sliced_run(struct sliced *sliced)
     if (sliced->stage == SLICED_FRESH) {
         note_lookups(sliced);
     }
-    bool is_done = fiber_resume(sliced->fiber);
+    bool is_done = sliced->has_begun ? fiber_resume(sliced->fiber)
+                                     : fiber_run(sliced->fiber, sliced_main, sliced);
+    sliced->has_begun = true;
     exec->current = outer;
     sliced->is_inside = false;
     sliced->ns += exec_ticks_to_ns(exec, clock_ticks() - start);
@@ -203,7 +220,8 @@ static void sliced_hand_over(struct sliced *sliced)
 static bool sliced_on_step(struct work_job *job)
 {
     struct sliced *sliced = LIST_OWNER(job, struct sliced, job);
-    if (sliced->is_write && sliced->exec->pause_mode != PAUSE_NONE) {
+    struct exec *exec = sliced->exec;
+    if (sliced->is_write && (exec->pause_mode != PAUSE_NONE || aside_is_parked(exec))) {
         return true; /* exec_sliced_on_unpause goes on. */
     }
     sliced->may_send = false;
@@ -241,7 +259,7 @@ bool call_yield_slow(struct call *call, bool may_send)
     }
     forget_lookups(sliced);
     sliced->may_send = may_send;
-    fiber_yield(sliced->fiber);
+    fiber_park(sliced->fiber);
     return !sliced->is_given_up;
 }
 
@@ -415,12 +433,6 @@ static void sliced_end(struct sliced *sliced)
     settle_effects(exec);
 }
 
-static void sliced_main(void *context)
-{
-    struct sliced *sliced = context;
-    sliced->call.entry->run(&sliced->call);
-}
-
 /* Pins and begins. False: what it needs is not free. */
 static bool sliced_begin(struct sliced *sliced)
 {
@@ -433,7 +445,7 @@ static bool sliced_begin(struct sliced *sliced)
     if (is_free && sliced->session != NULL) {
         sliced->session->aside = &sliced->aside;
     }
-    sliced->fiber = is_free ? fiber_try_new(sliced_main, sliced) : NULL;
+    sliced->fiber = is_free ? fiber_try_new(SLICED_STACK_LEN) : NULL;
     if (sliced->fiber != NULL) {
         sliced_pin_all(sliced, keys, count);
     }

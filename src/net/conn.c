@@ -82,10 +82,23 @@ void net_reap_dead(struct net *net)
     }
 }
 
+/* Something works for the session and needs its memory: it will be woken when that has ended. */
+static void conn_wait_for_release(struct conn *conn)
+{
+    conn->flags = (conn->flags | CONN_AWAITS_RELEASE) & ~(uint32_t)CONN_DOOMED;
+    conn->session.flags |= SESSION_CLOSE_NOW;
+    list_remove(&conn->ready_link);
+    list_remove(&conn->dirty_link);
+}
+
 void conn_shut(struct conn *conn)
 {
     struct net *net = conn->net;
     if ((conn->flags & CONN_CLOSED) != 0) {
+        return;
+    }
+    if ((conn->session.flags & SESSION_KEPT) != 0) {
+        conn_wait_for_release(conn);
         return;
     }
     conn->flags = (conn->flags | CONN_CLOSED) & ~(uint32_t)CONN_DOOMED;
@@ -290,6 +303,10 @@ static void conn_wake(struct session *session)
 {
     struct conn *conn = conn_of(session);
     if ((conn->flags & CONN_CLOSED) != 0) {
+        return;
+    }
+    if ((conn->flags & CONN_AWAITS_RELEASE) != 0) {
+        conn_doom(conn);
         return;
     }
     conn_set_dirty(conn);

@@ -78,22 +78,23 @@ struct sending {
 };
 
 enum conn_flag {
-    CONN_CLOSED = 1 << 0,     /* The session is gone; waits for what is in flight. */
-    CONN_DOOMED = 1 << 1,     /* On the doomed list: closes before the next command. */
-    CONN_EOF = 1 << 2,        /* The peer has sent all it will. */
-    CONN_HUNGRY = 1 << 3,     /* The pending bytes are no complete command. */
-    CONN_CHOKED = 1 << 5,     /* Too much unsent: executes nothing. */
-    CONN_PARSED = 1 << 6,     /* The parser holds a command that was told to come later. */
-    CONN_FAILED = 1 << 7,     /* Broke the protocol: its input may still be on the way. */
-    CONN_STRAGGLED = 1 << 8,  /* Input came after the last command it will be granted. */
-    CONN_LINGERS = 1 << 9,    /* All is sent; closes when no more input comes. */
-    CONN_IN_WINDOW = 1 << 4,  /* Visited by the window: not to be made ready. */
-    CONN_SOFT_OVER = 1 << 10, /* Above the soft output limit since soft_since_us. */
+    CONN_CLOSED = 1 << 0,          /* The session is gone; waits for what is in flight. */
+    CONN_DOOMED = 1 << 1,          /* On the doomed list: closes before the next command. */
+    CONN_EOF = 1 << 2,             /* The peer has sent all it will. */
+    CONN_HUNGRY = 1 << 3,          /* The pending bytes are no complete command. */
+    CONN_CHOKED = 1 << 5,          /* Too much unsent: executes nothing. */
+    CONN_PARSED = 1 << 6,          /* The parser holds a command that was told to come later. */
+    CONN_FAILED = 1 << 7,          /* Broke the protocol: its input may still be on the way. */
+    CONN_STRAGGLED = 1 << 8,       /* Input came after the last command it will be granted. */
+    CONN_LINGERS = 1 << 9,         /* All is sent; closes when no more input comes. */
+    CONN_IN_WINDOW = 1 << 4,       /* Visited by the window: not to be made ready. */
+    CONN_SOFT_OVER = 1 << 10,      /* Above the soft output limit since soft_since_us. */
+    CONN_AWAITS_RELEASE = 1 << 11, /* Closes once its session is no longer held. */
 };
 
 /* Flags with which a connection, or a session, executes nothing. */
 enum {
-    CONN_STOPS = CONN_CLOSED | CONN_DOOMED | CONN_CHOKED | CONN_LINGERS,
+    CONN_STOPS = CONN_CLOSED | CONN_DOOMED | CONN_CHOKED | CONN_LINGERS | CONN_AWAITS_RELEASE,
     SESSION_STOPS = SESSION_CLOSE_AFTER_REPLY | SESSION_CLOSE_NOW | SESSION_SUSPENDED,
 };
 

@@ -1,5 +1,6 @@
 /* Commands about the server as a process: SHUTDOWN, TIME, LOLWUT. */
 #include "base/log.h"
+#include "script/script.h"
 #include "server/server.h"
 
 /* ---- SHUTDOWN -------------------------------------------------------------------------------- */
@@ -54,6 +55,11 @@ static void shutdown_run(struct call *call)
     }
     if ((words & SHUTDOWN_ABORT) != 0) {
         reply_error(call->out, "ERR No shutdown in progress.");
+        return;
+    }
+    const char *busy = script_busy_error(server->script);
+    if (busy != NULL && (words & SHUTDOWN_NOSAVE) == 0) {
+        reply_error(call->out, busy);
         return;
     }
     if ((words & SHUTDOWN_SAVE) != 0) {

@@ -64,6 +64,8 @@ struct config {
     int64_t policy;
     int64_t samples;
     int64_t tenacity;
+    int64_t busy_threshold_ms; /* busy-reply-threshold */
+    int64_t script_memory_max;
     bool is_defragmenting;
     int64_t lfu_log_factor, lfu_decay_minutes;
     int64_t hz;
@@ -116,6 +118,7 @@ enum config_effect {
     CONFIG_TO_DIR = 1 << 6,
     CONFIG_TO_TYPES = 1 << 7,
     CONFIG_TO_EVENTS = 1 << 8,
+    CONFIG_TO_SCRIPT = 1 << 9,
 };
 
 enum directive_kind {

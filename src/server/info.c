@@ -13,6 +13,7 @@
 #include "exec/multi.h"
 #include "observe/observe.h"
 #include "pubsub/pubsub.h"
+#include "script/script.h"
 #include "server/config_internal.h"
 #include "server/server.h"
 
@@ -166,26 +167,35 @@ static void write_memory_use(struct server *server, const struct mem_stats *heap
     line_human(out, "total_system_memory_human", total_system_memory());
 }
 
+static void write_memory_of_scripts(const struct server *server, struct buf *out)
+{
+    struct script_stats stats = script_stats(server->script);
+    size_t states = stats.eval_memory + stats.function_memory;
+    size_t pieces = stats.cache_memory + stats.library_memory;
+    line_u64(out, "used_memory_lua", stats.eval_memory);
+    line_u64(out, "used_memory_vm_eval", stats.eval_memory);
+    line_human(out, "used_memory_lua_human", stats.eval_memory);
+    line_u64(out, "used_memory_scripts_eval", stats.cache_memory);
+    line_u64(out, "number_of_cached_scripts", stats.script_count);
+    line_u64(out, "number_of_functions", stats.function_count);
+    line_u64(out, "number_of_libraries", stats.library_count);
+    line_u64(out, "used_memory_vm_functions", stats.function_memory);
+    line_u64(out, "used_memory_vm_total", states);
+    line_human(out, "used_memory_vm_total_human", states);
+    line_u64(out, "used_memory_functions", stats.library_memory);
+    line_u64(out, "used_memory_scripts", pieces);
+    line_human(out, "used_memory_scripts_human", pieces);
+}
+
 static void write_memory(struct server *server, struct buf *out)
 {
-    static const char *const scripts[] = {"used_memory_lua",
-                                          "used_memory_vm_eval",
-                                          "used_memory_scripts_eval",
-                                          "number_of_cached_scripts",
-                                          "number_of_functions",
-                                          "number_of_libraries",
-                                          "used_memory_vm_functions",
-                                          "used_memory_vm_total",
-                                          "used_memory_functions",
-                                          "used_memory_scripts",
-                                          NULL};
     static const char *const buffers[] = {"mem_not_counted_for_evict", "mem_replication_backlog",
                                           "mem_total_replication_buffers", "mem_clients_slaves",
                                           NULL};
     struct mem_stats heap;
     mem_stats_read(&heap);
     write_memory_use(server, &heap, out);
-    lines_zero(out, scripts);
+    write_memory_of_scripts(server, out);
     line_i64(out, "maxmemory", server->config->memory_max);
     line_human(out, "maxmemory_human", (uint64_t)server->config->memory_max);
     line_text(out, "maxmemory_policy", policy_name(server));

@@ -21,6 +21,7 @@
 #include "exec/multi.h"
 #include "observe/observe.h"
 #include "pubsub/pubsub.h"
+#include "script/script.h"
 #include "server/config_internal.h"
 
 enum {
@@ -63,7 +64,7 @@ static size_t overhead_of(void *context)
 size_t server_overhead(const struct server *server)
 {
     return server->start_memory + net_memory(server->net) + pubsub_memory(server->pubsub) +
-           tracking_memory(server->tracking);
+           tracking_memory(server->tracking) + script_memory(server->script);
 }
 
 /* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
@@ -89,6 +90,16 @@ static enum gate_result memory_gate(void *context, struct call *call)
     }
     call_refuse(call, "OOM command not allowed when used memory > 'maxmemory'.");
     return GATE_REFUSED;
+}
+
+/* Whether a script that may write has to be refused. */
+static bool is_memory_full(void *context)
+{
+    struct server *server = context;
+    size_t max = (size_t)server->config->memory_max;
+    return max != 0 && keyspace_memory(server->keyspace) > max &&
+           keyspace_evict_step(server->keyspace, server->now.wall_ms,
+                               clock_mono_us() + WRITER_EVICT_US) == EVICT_FULL;
 }
 
 /* Compares without telling by its duration where the difference lies. */
@@ -238,6 +249,10 @@ const char *server_apply(struct server *server, unsigned effects)
     }
     if ((effects & CONFIG_TO_TYPES) != 0) {
         server->limits = server->config->types;
+    }
+    if ((effects & CONFIG_TO_SCRIPT) != 0) {
+        script_configure(server->script, server->config->busy_threshold_ms,
+                         (size_t)server->config->script_memory_max);
     }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
         struct buf error;
@@ -464,6 +479,11 @@ static void build_core(struct server *server)
     server->pubsub = pubsub_new(server->exec, draw_seed());
     server->tracking = tracking_new(server->exec, draw_seed());
     server->net = net_new(server->ring, server->exec);
+    server->script = script_new(server->exec, &(struct script_options){
+                                                  .version = OURO_REDIS_VERSION,
+                                                  .is_memory_full = is_memory_full,
+                                                  .context = server,
+                                              });
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
     loading_init(server);
     register_commands(server);
@@ -491,9 +511,9 @@ struct server *server_new(struct config *take_config, struct config_source *take
         server_free(server);
         return NULL;
     }
-    const char *why =
-        server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
-                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES | CONFIG_TO_EVENTS);
+    const char *why = server_apply(
+        server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
+                    CONFIG_TO_OBSERVE | CONFIG_TO_TYPES | CONFIG_TO_EVENTS | CONFIG_TO_SCRIPT);
     if (why != NULL) {
         buf_printf(error, "Could not apply the configuration: %s", why);
         server_free(server);
@@ -508,11 +528,13 @@ struct server *server_new(struct config *take_config, struct config_source *take
 void server_free(struct server *server)
 {
     if (server->net != NULL) {
+        script_abort(server->script);
         net_free(server->net);
         loading_stop(server);
         monitor_free(server->monitor);
         latency_free(server->latency);
         slowlog_free(server->slowlog);
+        script_free(server->script);
         work_drain(&server->work);
         pubsub_free(server->pubsub);
         tracking_free(server->tracking);

@@ -32,6 +32,7 @@ struct latency;
 struct monitor;
 struct pubsub;
 struct tracking;
+struct script;
 
 enum { SERVER_RUN_ID_LEN = 40 };
 
@@ -76,6 +77,7 @@ struct server {
     struct monitor *monitor;
     struct pubsub *pubsub;
     struct tracking *tracking;
+    struct script *script;
     struct connection_family identity; /* What HELLO tells of us. */
     struct type_limits limits;         /* What commands of collections convert by. */
 

@@ -1,0 +1,182 @@
+/* What the files of this room share. Never included from outside src/script/. */
+#pragma once
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "exec/call.h"
+#include "exec/exec.h"
+#include "exec/session.h"
+#include "resp/reply.h"
+#include "script/script.h"
+
+enum { SCRIPT_SHA_LEN = 40 }; /* Hexadecimal digits of a SHA-1. */
+
+/* What a script's first line, or a function's registration, may promise. */
+enum script_flag {
+    SCRIPT_NO_WRITES = 1 << 0,
+    SCRIPT_ALLOW_OOM = 1 << 1,
+    SCRIPT_ALLOW_STALE = 1 << 2,
+    SCRIPT_NO_CLUSTER = 1 << 3,
+    SCRIPT_ALLOW_CROSS_SLOT = 1 << 4,
+    SCRIPT_IS_COMPAT = 1 << 5, /* No first line: nothing is promised, much is allowed. */
+};
+
+/* One Lua state: EVAL has one, functions have another. It is the `ud` of its allocator. */
+struct vm {
+    lua_State *lua;
+    struct script *script;
+    size_t memory;            /* Bytes that it holds. */
+    int enter;                /* Kept: the function that prepares and calls scripts. */
+    unsigned short random[3]; /* Of math.random: 48 bits, lowest first. */
+};
+
+/* A script being executed. */
+struct script_run {
+    struct script *script;
+    struct vm *vm;
+    struct session *caller;
+    struct reply *out;
+    const char *name;        /* Of the script in errors: its SHA-1, or the function's name. */
+    const char *label;       /* What the log calls it. */
+    const char *command;     /* "eval", "fcall_ro", ... */
+    uint32_t flags;          /* enum script_flag */
+    int function;            /* Kept in the vm. */
+    struct slice *arguments; /* Keys, then the others; read before the first park. */
+    uint32_t key_count, argument_count; /* The latter counts the keys too. */
+    bool is_function;                   /* FCALL; else EVAL. */
+    bool is_read_only;
+    bool was_full; /* At its start the data set was above maxmemory. */
+    bool has_written;
+    bool is_slow; /* Over the threshold: others are told BUSY. */
+    bool is_killed;
+    bool is_failed;   /* What it left on the Lua stack is an error. */
+    int64_t start_us; /* Monotonic. */
+};
+
+struct script {
+    struct exec *exec;
+    struct script_options options;
+    struct vm eval, functions;
+    size_t pieces;         /* What the cache and the libraries take besides. */
+    size_t library_pieces; /* The libraries' part. */
+    bool is_unbounded;     /* The limit is off: a reply is being made of values. */
+
+    /* Where a script's commands run and their replies go. */
+    struct session session;
+    struct reply_pool pool;
+    struct reply reply;
+    struct buf flat;
+
+    struct script_run *run; /* &storage, or NULL: none is executed. */
+    struct script_run storage;
+    struct buf slow_words; /* The slow run's command, each word as a bulk. */
+    uint32_t slow_count;
+    struct cache *cache;
+    struct libraries *libraries;
+    struct library_load *loading; /* FUNCTION LOAD under way, or NULL. */
+    struct script_stats stats;
+};
+
+/* ---- vm.c ---- */
+
+/* Makes the state ready with its sandbox. False: no memory. */
+bool vm_open(struct vm *vm, struct script *script);
+void vm_close(struct vm *vm);
+struct vm *vm_of(lua_State *lua);
+
+/* Compiles text (never binary chunks); the function, or the error message, is pushed. */
+bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name);
+
+/* Keeps the value on top of the stack, which is popped; vm_unkeep lets it go. */
+int vm_keep(struct vm *vm);
+void vm_unkeep(struct vm *vm, int reference);
+
+/* 40 lower-case digits and a NUL. */
+void script_sha(struct slice text, char out[SCRIPT_SHA_LEN + 1]);
+
+/* ---- sandbox.c ---- */
+
+/* Builds the globals that scripts see. May raise. */
+void sandbox_build(lua_State *lua);
+
+/* Whether scripts see what a library sees while it is loaded, or all that functions see. */
+void sandbox_set_loading(lua_State *lua, bool is_loading);
+
+/* Sets a global behind the protection (KEYS, ARGV); pops the value. */
+void sandbox_set_global(lua_State *lua, const char *name);
+
+/* Raises Redis's error about tables that are read-only. */
+int sandbox_refuse(lua_State *lua);
+
+/* ---- api.c, json.c, msgpack.c, struct.c: push a table of functions ---- */
+
+void api_open(lua_State *lua);
+void api_open_loading(lua_State *lua); /* What there is while a library is loaded. */
+int json_open(lua_State *lua);
+int msgpack_open(lua_State *lua);
+int struct_open(lua_State *lua);
+
+/* ---- values.c ---- */
+
+/* Pushes the value of one reply. False: the bytes are no reply, or the Lua stack is full. */
+bool value_push_reply(lua_State *lua, struct slice *rest, int protocol);
+
+/* Writes the value on top of the stack as a reply and pops it. */
+void value_reply(lua_State *lua, struct reply *out, int script_protocol);
+
+/* Pushes {err = text}, where `text` may lack its code. */
+void value_push_error(lua_State *lua, struct slice text);
+
+/* ---- run.c ---- */
+
+/* Calls the run's function and answers the caller, perhaps in a later turn. The run is copied. */
+void run_start(struct call *call, const struct script_run *run);
+
+/* Puts the run's flags against the state of the server. False: the refusal is in the reply. */
+bool run_is_allowed(struct call *call, const struct script_run *run);
+
+/* SCRIPT KILL and FUNCTION KILL. */
+void run_kill(struct call *call, bool is_function);
+
+/* The refusal of GATE_BUSY. */
+enum gate_result run_refuse_busy(void *context, struct call *call);
+
+/* Prepares and calls the run that is its argument; kept in each vm. */
+int run_enter(lua_State *lua);
+
+/* The error handler of scripts: gives an error its text, source and line. */
+int run_on_error(lua_State *lua);
+
+/* ---- cache.c ---- */
+
+struct cache *cache_new(void);
+void cache_free(struct script *script);
+void cache_flush(struct script *script);
+size_t cache_count(const struct cache *cache);
+void eval_register(struct script *script);
+
+/* Reads the first line of a script. `*code` begins behind it (its line end is kept). False: the
+ * error is in `error`. */
+struct shebang {
+    uint32_t flags;
+    struct slice name; /* Of a library. */
+};
+bool shebang_read(struct slice text, bool is_library, struct shebang *out, struct slice *code,
+                  struct buf *error);
+
+/* The flag of that name, or 0. */
+uint32_t script_flag_of(struct slice name);
+const char *script_flag_name(unsigned index); /* NULL behind the last. */
+
+/* ---- library.c, function_commands.c ---- */
+
+struct libraries *libraries_new(void);
+void libraries_free(struct script *script);
+int library_register_function(lua_State *lua);
+void function_register(struct script *script);

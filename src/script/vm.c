@@ -1,0 +1,130 @@
+/* A Lua state: its memory, its compiler, its life.
+ *
+ * All memory of a state comes through one function, which counts it and refuses what is above the
+ * limit; Lua then collects garbage or raises "not enough memory", which is an error like any other
+ * for the script. So a script cannot take more than script-memory-max, whatever it builds.
+ *
+ * The compiler is given text alone: the first byte of a binary chunk is refused before Lua sees it,
+ * for nothing checks byte code, and made-up byte code reads and writes any memory. The collector
+ * rests while text is compiled: Lua 5.1 does not keep the chunk's name alive meanwhile.
+ *
+ * A reply is made of a script's values with the limit off, for an error raised there would leave a
+ * half-written reply; it takes a few hundred bytes.
+ *
+ * Rejected: LuaJIT (docs/decisions/0041). */
+#include <openssl/sha.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "script/script_internal.h"
+
+static void *vm_alloc(void *context, void *block, size_t old_size, size_t size)
+{
+    struct vm *vm = context;
+    const struct script *script = vm->script;
+    if (size == 0) {
+        if (block != NULL) {
+            vm->memory -= old_size;
+            mem_free_sized(block, old_size);
+        }
+        return NULL;
+    }
+    size_t held = block != NULL ? old_size : 0;
+    size_t all = script->eval.memory + script->functions.memory;
+    bool is_bounded = !script->is_unbounded;
+    if (is_bounded && size > held && all + (size - held) > script->options.memory_max) {
+        return NULL;
+    }
+    void *grown = is_bounded ? mem_try_realloc(block, size) : mem_realloc(block, size);
+    if (grown != NULL) {
+        vm->memory += size - held;
+    }
+    return grown;
+}
+
+struct vm *vm_of(lua_State *lua)
+{
+    void *context = NULL;
+    lua_getallocf(lua, &context);
+    return context;
+}
+
+static int build(lua_State *lua)
+{
+    sandbox_build(lua);
+    lua_pushcfunction(lua, run_enter);
+    vm_of(lua)->enter = luaL_ref(lua, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+bool vm_open(struct vm *vm, struct script *script)
+{
+    *vm = (struct vm){.script = script, .random = {0x330E, 0xABCD, 0x1234}};
+    vm->lua = lua_newstate(vm_alloc, vm);
+    if (vm->lua == NULL) {
+        return false;
+    }
+    if (lua_cpcall(vm->lua, build, NULL) != 0) {
+        vm_close(vm);
+        return false;
+    }
+    return true;
+}
+
+void vm_close(struct vm *vm)
+{
+    if (vm->lua != NULL) {
+        lua_close(vm->lua);
+        vm->lua = NULL;
+    }
+}
+
+bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name)
+{
+    if (code.len != 0 && *code.data == LUA_SIGNATURE[0]) {
+        lua_pushfstring(vm->lua, "%s: a binary chunk is no script", chunk_name + 1);
+        return false;
+    }
+    lua_gc(vm->lua, LUA_GCSTOP, 0);
+    int result = luaL_loadbuffer(vm->lua, code.len != 0 ? code.data : "", code.len, chunk_name);
+    lua_gc(vm->lua, LUA_GCRESTART, 0);
+    return result == 0;
+}
+
+/* luaL_ref may run out of memory, so it is called protected. */
+static int keep(lua_State *lua)
+{
+    lua_pushinteger(lua, luaL_ref(lua, LUA_REGISTRYINDEX));
+    return 1;
+}
+
+int vm_keep(struct vm *vm)
+{
+    lua_pushcfunction(vm->lua, keep);
+    lua_insert(vm->lua, -2);
+    int reference = LUA_NOREF;
+    if (lua_pcall(vm->lua, 1, 1, 0) == 0) {
+        reference = (int)lua_tointeger(vm->lua, -1);
+    }
+    lua_pop(vm->lua, 1);
+    return reference;
+}
+
+void vm_unkeep(struct vm *vm, int reference)
+{
+    luaL_unref(vm->lua, LUA_REGISTRYINDEX, reference);
+}
+
+void script_sha(struct slice text, char out[SCRIPT_SHA_LEN + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char sum[SHA_DIGEST_LENGTH];
+    static_assert(2 * SHA_DIGEST_LENGTH == SCRIPT_SHA_LEN, "two digits to a byte");
+    SHA1((const unsigned char *)(text.len != 0 ? text.data : ""), text.len, sum);
+    for (unsigned i = 0; i < SHA_DIGEST_LENGTH; i++) {
+        out[2 * i] = digits[sum[i] >> 4];
+        out[2 * i + 1] = digits[sum[i] & 15];
+    }
+    out[SCRIPT_SHA_LEN] = '\0';
+}
