@@ -134,7 +134,12 @@ class Replies(Sliced):
         for key in ("set", "list", "hash", "zset"):
             payload = self.call("DUMP", key)
             self.assertEqual(self.call("RESTORE", "to", 0, payload, "REPLACE"), "OK")
-            self.assertEqual(sorted(self.call("DUMP", "to")), sorted(payload))
+            again = self.call("DUMP", "to")
+            self.assertEqual(len(again), len(payload))
+            self.assertTrue(again == payload or key != "list")
+            words = {"list": ("LRANGE", 0, -1), "zset": ("ZRANGE", 0, -1), "set": ("SMEMBERS",), "hash": ("HGETALL",)}
+            command, *rest = words[key]
+            self.assertTrue(sorted(self.call(command, "to", *rest)) == sorted(self.call(command, key, *rest)))
 
     def test_bits(self):
         self.call("SETBIT", "bits", 80000000, 1)
