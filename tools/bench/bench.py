@@ -52,6 +52,10 @@ def large_cases(case, size):
         return chunked(scaled(size), lambda n: encode("ZADD", "large:board", n * 7919 % size,
                                                       "element:%012d" % n))
 
+    def entries():
+        return chunked(10000, lambda n: encode("XADD", "large:stream", "%d-1" % (n + 1),
+                                               "field", n))
+
     return [
         case("hgetall_1000", count=8000, fill=fields, filled=["large:hash"],
              words=["HGETALL", "large:hash"]),
@@ -59,6 +63,8 @@ def large_cases(case, size):
              words=["ZRANGE", "large:zset", "0", "-1"]),
         case("sinter_100000", count=60, pipeline=1, clients=2, fill=sets,
              filled=["large:set1", "large:set2"], words=["SINTER", "large:set1", "large:set2"]),
+        case("xread_10", fill=entries, filled=["large:stream"],
+             words=["XREAD", "COUNT", "10", "STREAMS", "large:stream", "5000"]),
         case("zadd_1m", fill=elements, filled=["large:board"],
              words=["ZADD", "large:board", "__rand_int__", "element:__rand_int__"]),
     ]
