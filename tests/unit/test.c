@@ -22,6 +22,16 @@ uint64_t test_seed(void)
     return seed;
 }
 
+static unsigned long steps_asked;
+
+unsigned long test_steps(unsigned long preset)
+{
+    const char *text = getenv("OURO_STEPS");
+    unsigned long steps = text != NULL ? strtoul(text, NULL, 10) : preset;
+    steps_asked += steps;
+    return steps;
+}
+
 void test_fail(const char *file, int line, const char *text)
 {
     fprintf(stderr, "FAILED %s:%d: %s (OURO_SEED=%llu)\n", file, line, text,
@@ -47,6 +57,9 @@ int main(int argc, char **argv)
         test->run();
         printf("ok %s\n", test->name);
         count++;
+    }
+    if (steps_asked > 0) {
+        printf("ok steps taken: %lu\n", steps_asked);
     }
     printf("%d passed, 0 failed\n", count);
     return 0;

@@ -23,6 +23,10 @@ void test_fail(const char *file, int line, const char *text);
 /* Seed for randomised tests: from OURO_SEED when set, else fixed per run; printed on failure. */
 uint64_t test_seed(void);
 
+/* Steps that one run of a model takes: OURO_STEPS when that is set, else `preset`. All that were
+ * asked for are counted, and told at the end. */
+unsigned long test_steps(unsigned long preset);
+
 #define TEST(room, sentence)                                                                       \
     static void test_##room##_##sentence(void);                                                    \
     __attribute__((constructor)) static void register_##room##_##sentence(void)                    \
