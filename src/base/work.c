@@ -24,6 +24,21 @@ void work_add(struct work_queue *queue, struct work_job *job, work_step_fn step)
     queue->job_count++;
 }
 
+void work_park(struct list *parked, struct work_job *job, work_step_fn step)
+{
+    job->step = step;
+    list_push_back(parked, &job->link);
+}
+
+void work_unpark(struct list *parked, struct work_queue *queue)
+{
+    while (!list_is_empty(parked)) {
+        struct work_job *job = LIST_OWNER(parked->next, struct work_job, link);
+        list_remove(&job->link);
+        work_add(queue, job, job->step);
+    }
+}
+
 /* A zeroed job was never on a queue, so its link may be NULL. */
 void work_cancel(struct work_queue *queue, struct work_job *job)
 {

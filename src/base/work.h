@@ -34,6 +34,10 @@ void work_add(struct work_queue *queue, struct work_job *job, work_step_fn step)
 /* Takes an unfinished job off its queue; harmless for one that is on none. */
 void work_cancel(struct work_queue *queue, struct work_job *job);
 
+/* A job that must wait for something else is parked on a list, and goes to a queue later. */
+void work_park(struct list *parked, struct work_job *job, work_step_fn step);
+void work_unpark(struct list *parked, struct work_queue *queue);
+
 static inline bool work_is_idle(const struct work_queue *queue)
 {
     return queue->job_count == 0;

@@ -444,7 +444,8 @@ void table_init(struct table *table, const struct table_kind *kind)
     *table = (struct table){.kind = kind};
 }
 
-void table_deinit(struct table *table)
+/* Frees what an empty table holds, or one whose entries nobody needs. The guard stays. */
+static void table_release(struct table *table)
 {
     const uint64_t *words = table_words(table);
     for (uint64_t i = 0; table->segments > 0;) {
@@ -455,12 +456,19 @@ void table_deinit(struct table *table)
     if (table->depth > 0) {
         mem_free(table->words);
     }
-    table_init(table, table->kind);
+    *table = (struct table){.kind = table->kind, .guard = table->guard};
+}
+
+void table_deinit(struct table *table)
+{
+    ASSERT(table->guard == NULL);
+    table_release(table);
 }
 
 uint64_t *table_insert(struct table *table, uint64_t hash, void *entry)
 {
     DEBUG_ASSERT(entry != NULL && (uint64_t)(uintptr_t)entry >> 48 == 0);
+    table_will_change(table, hash);
     if (__builtin_expect(table->segments == 0, 0)) {
         table->word = segment_word(segment_new(table, 1, 0));
     }
@@ -478,6 +486,7 @@ uint64_t *table_insert(struct table *table, uint64_t hash, void *entry)
 
 void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
 {
+    table_will_change(table, hash);
     struct table_probe probe = table_probe_at(table, hash);
     struct segment *segment = word_segment(table_word(table, hash));
     uintptr_t offset = (uintptr_t)slot & (sizeof(struct table_bucket) - 1);
@@ -494,9 +503,37 @@ void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
     segment->used--;
     table->count--;
     if (table->count == 0) {
-        table_deinit(table);
+        table_release(table);
     } else if ((uint64_t)segment->used * 8 < (uint64_t)segment->buckets * TABLE_SLOTS * 3) {
         segment_shrink(table, hash, segment);
+    }
+}
+
+void table_set_guard(struct table *table, struct table_guard *guard)
+{
+    ASSERT(table->guard == NULL);
+    table->guard = guard;
+    guard->table = table;
+    list_init(&guard->parked);
+}
+
+void table_clear_guard(struct table_guard *guard)
+{
+    ASSERT(guard->table->guard == guard && list_is_empty(&guard->parked));
+    guard->table->guard = NULL;
+    guard->table = NULL;
+}
+
+void table_swap(struct table *one, struct table *other)
+{
+    struct table contents = *one;
+    *one = *other;
+    *other = contents;
+    if (one->guard != NULL) {
+        one->guard->table = one;
+    }
+    if (other->guard != NULL) {
+        other->guard->table = other;
     }
 }
 
@@ -816,6 +853,9 @@ size_t table_sample(const struct table *table, struct rng *rng, void **out, size
 void table_drain_begin(struct table_drain *drain, struct table *table)
 {
     *drain = (struct table_drain){.table = *table};
+    if (table->guard != NULL) {
+        table->guard->table = &drain->table;
+    }
     table_init(table, table->kind);
 }
 
@@ -841,6 +881,7 @@ bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *con
 {
     struct table *table = &drain->table;
     size_t work = 0; /* Entries, and buckets: those may be empty. */
+    ASSERT(table->guard == NULL);
     while (table->segments > 0) {
         uint64_t word = table_words(table)[drain->word_index];
         struct segment *segment = word_segment(word);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "base/rng.h"
 #include "ds/table_lookup.h"
 
@@ -75,6 +76,34 @@ struct table_reservation {
 bool table_reserve_step(struct table *table, struct table_reservation *reservation)
     __attribute__((warn_unused_result));
 
+/* --- Guards ---------------------------------------------------------------------------------- */
+
+/* Somebody who must see what is about to change: a picture (ds/picture.h). A table has at most one,
+ * which outlives its stay. */
+struct table_guard {
+    struct table *table; /* Where the contents are, wherever they are moved by this file. */
+    /* The entry with this hash is about to be added, removed, or changed in place. Must not change
+     * the table. */
+    void (*before)(struct table_guard *guard, uint64_t hash);
+    /* Whether a change at this hash no longer concerns the guard. */
+    bool (*has_passed)(const struct table_guard *guard, uint64_t hash);
+    struct list parked; /* Jobs that free the contents, once the guard has gone (work_park). */
+};
+
+void table_set_guard(struct table *table, struct table_guard *guard);
+void table_clear_guard(struct table_guard *guard);
+
+/* Whoever changes an entry in place says so before. Insertion and removal do it themselves. */
+static inline void table_will_change(struct table *table, uint64_t hash)
+{
+    if (__builtin_expect(table->guard != NULL, 0)) {
+        table->guard->before(table->guard, hash);
+    }
+}
+
+/* Exchanges the contents, guards included. */
+void table_swap(struct table *one, struct table *other);
+
 /* --- Walks ----------------------------------------------------------------------------------- */
 
 /* Must not modify the table. */
@@ -134,11 +163,11 @@ struct table_drain {
     uint32_t bucket;     /* Next bucket in it. */
 };
 
-/* Moves everything out of `table`, which is empty afterwards. O(1). */
+/* Moves everything out of `table`, its guard included; it is empty afterwards. O(1). */
 void table_drain_begin(struct table_drain *drain, struct table *table);
 
 /* Hands over about `entries_max` entries to `visit`, which owns them (it may free them), and frees
- * segments as they are finished. Returns true when all is gone. */
+ * segments as they are finished. Returns true when all is gone. Not while there is a guard. */
 bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *context,
                       size_t entries_max);
 

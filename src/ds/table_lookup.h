@@ -23,19 +23,23 @@ struct table_kind {
     const void *context; /* Handed to hash_of. */
 };
 
-/* Embedded by value; may be moved in memory. Fields are private to table.h and table.c. */
+struct table_guard;
+
+/* Embedded by value; may be moved in memory while it has no guard. Fields are private to table.h
+ * and table.c. */
 struct table {
     union {
         uint64_t word;   /* depth 0: the only segment, or 0 when there is none. */
         uint64_t *words; /* depth > 0: directory of 2^depth segment words, owned. */
     };
     const struct table_kind *kind;
-    size_t count;          /* Entries. */
-    size_t memory;         /* Bytes of segments and directory. */
-    uint32_t segments;     /* Segments. */
-    uint32_t deepest;      /* Segments whose own depth equals `depth`; 0 when depth is 0. */
-    uint32_t buckets_most; /* No segment has more buckets than this. */
-    uint8_t depth;         /* Hash bits that index the directory. */
+    struct table_guard *guard; /* NULL, or who is told before a change. */
+    uint32_t segments;         /* Segments. */
+    uint32_t deepest;          /* Segments whose own depth equals `depth`; 0 when depth is 0. */
+    uint32_t buckets_most;     /* No segment has more buckets than this. */
+    uint8_t depth;             /* Hash bits that index the directory. */
+    size_t count;              /* Entries. */
+    size_t memory;             /* Bytes of segments and directory. */
 };
 
 enum {

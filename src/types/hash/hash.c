@@ -118,6 +118,16 @@ size_t hash_count_shown(const struct value *value, int64_t hidden_ms)
     return count;
 }
 
+struct table *hash_table_of(const struct value *value)
+{
+    return is_packed(value) ? NULL : &hash_body(value)->table;
+}
+
+void hash_pair_of(const void *entry, struct hash_pair *pair)
+{
+    hash_entry_pair(entry, pair);
+}
+
 struct hash_scan {
     hash_visit_fn visit;
     void *context;

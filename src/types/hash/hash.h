@@ -92,6 +92,11 @@ void hash_pick(const struct hash_picker *picker, struct hash_pair *pair);
 void hash_pick_distinct(const struct hash_picker *picker, size_t count, hash_visit_fn visit,
                         void *context);
 
+/* The table of a large hash, for pictures (ds/picture.h), and what an entry of it holds; NULL while
+ * it is packed. The table outlives the hash while it has a guard. */
+struct table *hash_table_of(const struct value *value);
+void hash_pair_of(const void *entry, struct hash_pair *pair);
+
 /* ---- Changing ---- */
 
 /* An empty hash, packed. NULL: no memory. */

@@ -115,6 +115,10 @@ void hash_body_free(struct hash_body *body, struct work_queue *work)
     bool is_large = table_count(&body->table) > HASH_FREE_ENTRIES;
     table_drain_begin(&body->drain, &body->table);
     list_init(&body->job.link);
+    if (body->drain.table.guard != NULL) {
+        work_park(&body->drain.table.guard->parked, &body->job, hash_on_free_step);
+        return;
+    }
     if (is_large && work != NULL) {
         work_add(work, &body->job, hash_on_free_step);
         return;
@@ -361,6 +365,7 @@ enum hash_put_result hash_body_try_put(struct hash_body *body, struct slice fiel
     uint64_t hash = hash_bytes(body->seed, field);
     struct pack_wanted wanted = pack_want(field);
     uint64_t *slot = table_find_slot(&body->table, hash, &wanted, hash_entry_is);
+    table_will_change(&body->table, hash);
     int64_t old_ms = slot == NULL ? HASH_NO_EXPIRE : hash_entry_expire_ms(table_slot_entry(slot));
     enum hash_put_result result = HASH_REPLACED;
     if (slot == NULL) {

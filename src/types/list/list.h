@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/blob.h"
+#include "base/list.h"
 #include "base/num.h"
 #include "base/slice.h"
 #include "types/limits.h"
@@ -111,5 +112,37 @@ void list_needle_init(struct list_needle *needle, struct slice text);
  * as the result at the end. */
 bool list_next_equal(struct list_iterator *iterator, const struct list_needle *needle,
                      bool *is_equal);
+
+/* ---- Pictures: a list as it was at one moment, told in order while it goes on changing ---- */
+
+enum { LIST_PICTURE_CLEAN = 16 };
+
+/* Embedded in its owner, which must not move it. */
+struct list_picture {
+    struct list_body *body; /* NULL: the list is gone, or there is no picture. */
+    uintptr_t *chunks; /* In order; the low bit marks a copy of ours, 0 what was told. Owned. */
+    uint32_t chunk_count;
+    uint32_t next;                       /* Of the chunk to be told. */
+    uint32_t next_at;                    /* Bytes of its entries that were told. */
+    uint32_t hint;                       /* Where the last chunk was found. */
+    uint64_t count;                      /* Elements at the beginning. */
+    uint64_t told_count;                 /* Of them, told. */
+    size_t copied;                       /* Bytes of copies. */
+    uintptr_t clean[LIST_PICTURE_CLEAN]; /* Chunks that are known to be none of ours. */
+    struct list parked;                  /* Jobs that free what it reads, see work_park. */
+};
+
+typedef void (*list_tell_fn)(void *context, const struct list_item *item);
+
+/* False: the list is short and lies in its block, there is nothing to begin. One allocation of 8
+ * bytes per chunk. */
+bool list_picture_begin(struct list_picture *picture, const struct value *value);
+
+/* Tells about `count` elements. True: there are no more. */
+bool list_picture_step(struct list_picture *picture, size_t count, list_tell_fn tell,
+                       void *context);
+
+/* Ends it, early or not; harmless for a zeroed one. Parked jobs are moved to a queue before. */
+void list_picture_end(struct list_picture *picture);
 
 extern const struct value_ops list_ops;

@@ -270,6 +270,9 @@ bool body_try_push(struct list_body *body, enum list_end end, const struct list_
                    const struct chunk_limits *limits)
 {
     uint32_t last = end == LIST_HEAD ? 0 : body->count - 1;
+    if (body->count > 0) {
+        body_touch(body, last);
+    }
     if (body->count > 0 && ref_make_room(body_ref(body, last), end, entry->len, limits)) {
         ref_push(body_ref(body, last), end, entry);
     } else if (!body_try_add_chunk(body, end == LIST_HEAD ? 0 : body->count, end, entry, limits)) {
@@ -403,6 +406,10 @@ bool body_try_insert(struct list_body *body, uint64_t index, const struct list_e
 {
     struct body_spot spot = body_seek(body, index);
     struct list_ref *ref = body_ref(body, spot.chunk);
+    body_touch(body, spot.chunk);
+    if (spot.chunk > 0) {
+        body_touch(body, spot.chunk - 1);
+    }
     if (ref_try_insert(ref, spot.at, entry, limits)) {
         body_count_in(body, entry);
         return true;
@@ -449,6 +456,7 @@ bool body_replace(struct list_body *body, uint64_t index, const struct list_entr
     if (entry->len > old_len && chunk->cap - chunk_used(chunk) < entry->len - old_len) {
         return false;
     }
+    body_touch(body, spot.chunk);
     body_count_out(body, ref, spot.at);
     entry_write(chunk->bytes + chunk_shift(chunk, spot.at, old_len, entry->len), entry);
     ref->count++;
@@ -468,6 +476,8 @@ static void body_merge(struct list_body *body, uint32_t index)
 {
     struct list_ref *left = body_ref(body, index);
     const struct list_ref *right = left + 1;
+    body_touch(body, index);
+    body_touch(body, index + 1);
     uint32_t used = chunk_used(right->chunk);
     if (!chunk_fits(left->chunk, LIST_TAIL, used)) {
         chunk_slide(left->chunk, 0);
@@ -513,6 +523,7 @@ void body_delete(struct list_body *body, uint64_t index)
     struct body_spot spot = body_seek(body, index);
     struct list_ref *ref = body_ref(body, spot.chunk);
     uint32_t old_len = entry_len_at(ref->chunk->bytes + spot.at);
+    body_touch(body, spot.chunk);
     body_count_out(body, ref, spot.at);
     chunk_shift(ref->chunk, spot.at, old_len, 0);
     body_tidy(body, spot.chunk);
@@ -526,6 +537,7 @@ static void body_drop_part(struct list_body *body, uint32_t index, enum list_end
 {
     struct list_ref *ref = body_ref(body, index);
     struct list_chunk *chunk = ref->chunk;
+    body_touch(body, index);
     uint32_t entry = end == LIST_HEAD ? count : ref->count - count;
     uint32_t at = entries_seek(chunk->bytes, chunk->first, chunk->end, ref->count, entry);
     uint32_t from = end == LIST_HEAD ? chunk->first : at;
@@ -577,6 +589,7 @@ static uint64_t body_detach(struct list_body *body, enum list_end end, uint64_t 
     uint32_t from = end == LIST_HEAD ? 0 : body->count - gone.count;
     memcpy(gone.refs, body_ref(body, from), gone.count * sizeof(*gone.refs));
     *take_gone = gone;
+    take_gone->picture = body->picture;
     body->first += end == LIST_HEAD ? gone.count : 0;
     body->count -= gone.count;
     body->len -= gone.len;
@@ -609,6 +622,7 @@ void body_drop(struct list_body *body, enum list_end end, uint64_t count, struct
         count -= ref->count;
         body->len -= ref->count;
         body->blob_count -= ref->blob_count;
+        body_touch(body, index);
         ref_free(ref);
         dir_remove(body, index);
     }
@@ -630,6 +644,7 @@ static uint32_t body_remove_equal_in(struct list_body *body, uint32_t index, enu
             at = from == LIST_HEAD ? at + len : entry_at;
             continue;
         }
+        body_touch(body, index);
         body_count_out(body, ref, entry_at);
         at = chunk_shift(chunk, entry_at, len, 0);
         removed++;
@@ -665,6 +680,7 @@ uint64_t body_remove_equal(struct list_body *body, enum list_end from,
 
 void body_free_now(struct list_body *body)
 {
+    list_picture_let_go(body);
     for (uint32_t i = 0; i < body->count; i++) {
         ref_free(body_ref(body, i));
     }
@@ -697,10 +713,28 @@ static bool body_job_on_step(struct work_job *work_job)
     return true;
 }
 
+/* The picture reads the chunks where they are; they are freed when it has ended. */
+static void body_park(struct list_body *body)
+{
+    struct list_picture *picture = body->picture;
+    struct body_job *job = mem_alloc(sizeof(*job));
+    *job = (struct body_job){.body = body};
+    list_init(&job->job.link);
+    work_park(&picture->parked, &job->job, body_job_on_step);
+    if (picture->body == body) {
+        picture->body = NULL;
+    }
+    body->picture = NULL;
+}
+
 void body_free(struct list_body *body, struct work_queue *work)
 {
     uint64_t effort = body->count + body->blob_count;
     struct body_job *job = NULL;
+    if (body->picture != NULL) {
+        body_park(body);
+        return;
+    }
     if (work != NULL && effort > LIST_FREE_DIRECT_MAX) {
         job = mem_try_alloc(sizeof(*job));
     }

@@ -180,6 +180,7 @@ struct list_body {
     uint64_t blob_count;   /* Of them, blobs. */
     struct list_ref *refs; /* refs[first .. first + count) are in use. */
     uint32_t cap, first, count;
+    struct list_picture *picture; /* NULL, or who is shown a chunk before it changes. */
 };
 
 /* What a chunk may grow to. */
@@ -241,5 +242,20 @@ uint64_t body_remove_equal(struct list_body *body, enum list_end from,
 void body_tidy(struct list_body *body, uint32_t index);
 
 struct list_body *body_try_copy(const struct list_body *body);
+
+/* ---- list_picture.c ---- */
+
+/* The chunk is about to change, or to be freed. */
+void list_picture_show(struct list_picture *picture, const struct list_chunk *chunk);
+
+/* The body is freed at once: all that it has is shown first. */
+void list_picture_let_go(struct list_body *body);
+
+static inline void body_touch(const struct list_body *body, uint32_t index)
+{
+    if (__builtin_expect(body->picture != NULL, 0)) {
+        list_picture_show(body->picture, body_ref(body, index)->chunk);
+    }
+}
 
 bool needle_is_at(const struct list_needle *needle, const char *at);

@@ -251,10 +251,11 @@ size_t set_hashed_keep(const struct set_hashed *set, struct set_item *items, siz
 
 /* ---- Whole sets ---- */
 
-/* What is left of a set whose members are being freed. */
+/* A set whose members are being freed. */
 struct set_drain {
     struct work_job job;
     struct table_drain drain;
+    struct set_hashed *set; /* What a guard of the table still asks for kind and seed. */
 };
 
 static void drain_on_entry(void *context, void *entry)
@@ -269,6 +270,7 @@ static bool drain_on_step(struct work_job *job)
     if (!table_drain_step(&drain->drain, drain_on_entry, NULL, DRAIN_ENTRIES)) {
         return false;
     }
+    mem_free_sized(drain->set, sizeof(*drain->set));
     mem_free_sized(drain, sizeof(*drain));
     return true;
 }
@@ -278,9 +280,12 @@ void set_hashed_free(struct set_hashed *set, struct work_queue *work)
     size_t count = table_count(&set->table);
     struct set_drain *drain = mem_alloc(sizeof(*drain));
     list_init(&drain->job.link);
+    drain->set = set;
     table_drain_begin(&drain->drain, &set->table);
-    drain->drain.table.kind = NULL; /* Draining asks for no hash. */
-    mem_free_sized(set, sizeof(*set));
+    if (drain->drain.table.guard != NULL) {
+        work_park(&drain->drain.table.guard->parked, &drain->job, drain_on_step);
+        return;
+    }
     if (count > FREE_AT_ONCE_MAX && work != NULL) {
         work_add(work, &drain->job, drain_on_step);
         return;

@@ -411,6 +411,16 @@ static void set_check(const struct value *value)
     }
 }
 
+struct table *set_table_of(const struct value *value)
+{
+    return value_encoding(value) == SET_HASHED ? &set_hashed_of(value)->table : NULL;
+}
+
+struct set_item set_item_of_entry(const void *entry)
+{
+    return set_hashed_item(entry);
+}
+
 const struct value_ops set_ops = {
     .free = set_free,
     .copy = set_copy,

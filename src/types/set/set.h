@@ -105,4 +105,9 @@ struct set_visitor {
 uint64_t set_scan(const struct value *value, uint64_t cursor, size_t count,
                   const struct set_visitor *visitor);
 
+/* The table of a large set, for pictures (ds/picture.h), and the member that is an entry of it;
+ * NULL while it is small. The table outlives the set while it has a guard. */
+struct table *set_table_of(const struct value *value);
+struct set_item set_item_of_entry(const void *entry);
+
 extern const struct value_ops set_ops;

@@ -195,8 +195,12 @@ void zset_large_free(struct zset_large *large, struct work_queue *work)
     job->large = large;
     table_drain_begin(&job->table, &large->table);
     order_drain_begin(&job->order, &large->order);
+    list_init(&job->job.link);
+    if (job->table.table.guard != NULL) {
+        work_park(&job->table.table.guard->parked, &job->job, free_job_on_step);
+        return;
+    }
     if (!is_now) {
-        list_init(&job->job.link);
         work_add(work, &job->job, free_job_on_step);
         return;
     }
@@ -236,6 +240,7 @@ bool zset_large_try_add(struct zset_large *large, struct slice member, double sc
 
 void zset_large_move(struct zset_large *large, struct zset_entry *entry, double score)
 {
+    table_will_change(&large->table, entry_hash(entry, &large->seed));
     order_remove(&large->order, entry);
     entry->score = score;
     order_insert(&large->order, entry);

@@ -320,6 +320,18 @@ static void zset_check(const struct value *value)
     }
 }
 
+struct table *zset_table_of(const struct value *value)
+{
+    return value_encoding(value) == ZSET_LARGE ? &zset_large_of(value)->table : NULL;
+}
+
+void zset_item_of_entry(const void *entry, struct zset_item *item)
+{
+    const struct zset_entry *held = entry;
+    item->member = zset_entry_member(held);
+    item->score = held->score;
+}
+
 const struct value_ops zset_ops = {
     .free = zset_free,
     .copy = zset_copy,

@@ -160,4 +160,9 @@ struct zset_visitor {
 uint64_t zset_scan(const struct value *value, uint64_t cursor, size_t count,
                    const struct zset_visitor *visitor);
 
+/* The table of a large sorted set, for pictures (ds/picture.h), and what an entry of it holds; NULL
+ * while it is packed. The table outlives the set while it has a guard. */
+struct table *zset_table_of(const struct value *value);
+void zset_item_of_entry(const void *entry, struct zset_item *item);
+
 extern const struct value_ops zset_ops;
