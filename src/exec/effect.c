@@ -197,6 +197,7 @@ void call_event(struct call *call, struct db *db, struct slice key, const char *
 void call_changed_key(struct call *call, struct db *db, struct slice key, const char *event)
 {
     DEBUG_ASSERT((call->entry->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0);
+    DEBUG_ASSERT(db_has_told(db, key));
     struct exec *exec = call->exec;
     call->change_count++;
     exec->stats.dirty++;

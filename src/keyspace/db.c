@@ -133,7 +133,22 @@ struct value *db_find(struct db *db, struct slice key, uint64_t hash, int64_t no
 struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
                            unsigned flags)
 {
-    return db_look(db, key, hash, now_ms, flags);
+    struct place place = db_look(db, key, hash, now_ms, flags);
+    if (place.value != NULL) {
+        table_will_change(&db->table, hash);
+    }
+    return place;
+}
+
+struct table *db_table(struct db *db)
+{
+    return &db->table;
+}
+
+bool db_has_told(const struct db *db, struct slice key)
+{
+    const struct table_guard *guard = db->table.guard;
+    return guard == NULL || guard->has_passed(guard, db_hash(db, key));
 }
 
 /* --- Expiry time --------------------------------------------------------------------------------
@@ -164,6 +179,7 @@ static bool db_can_keep_reference(const struct db *db, const struct value *value
 
 bool db_set_expire(struct db *db, uint64_t hash, struct place *place, int64_t expire_ms)
 {
+    DEBUG_ASSERT(db_has_told(db, value_key(place->value)));
     struct value_change change = {.payload_len = place->value->len, .has_expire = true};
     if (!value_has_expire(place->value) && !value_try_reshape(place, change)) {
         return false;
@@ -193,6 +209,7 @@ bool db_clear_expire(struct db *db, struct place *place)
     if (!value_has_expire(place->value)) {
         return false;
     }
+    DEBUG_ASSERT(db_has_told(db, value_key(place->value)));
     db_unfile(db, place->value);
     value_drop_expire(place);
     return true;
@@ -256,6 +273,7 @@ struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
 void db_replace(struct db *db, struct place *place, struct value *take_value)
 {
     struct value *old = place->value;
+    DEBUG_ASSERT(db_has_told(db, value_key(old)));
     DEBUG_ASSERT(slice_equal(value_key(old), value_key(take_value)));
     db_unfile(db, old);
     db_mark_unfiled(take_value);

@@ -90,6 +90,12 @@ void keyspace_free_value(struct keyspace *keyspace, struct value *value)
     keyspace_schedule_frees(keyspace);
 }
 
+void keyspace_unpark(struct keyspace *keyspace, struct list *parked)
+{
+    work_unpark(parked, &keyspace->frees);
+    keyspace_schedule_frees(keyspace);
+}
+
 bool keyspace_free_step(struct keyspace *keyspace)
 {
     if (work_is_idle(&keyspace->frees)) {
@@ -173,7 +179,11 @@ size_t db_flush(struct db *db, bool is_now)
     }
     watch_bump_all(db, NULL);
     struct flush *flush = db_detach(db);
-    if (!is_now) {
+    struct table_guard *guard = flush->drain.table.guard;
+    if (guard != NULL) {
+        list_init(&flush->job.link);
+        work_park(&guard->parked, &flush->job, flush_step);
+    } else if (!is_now) {
         work_add(&keyspace->frees, &flush->job, flush_step);
     } else {
         while (!flush_step(&flush->job)) {

@@ -132,13 +132,12 @@ struct keyspace *db_keyspace(struct db *db)
 static void db_swap_contents(struct db *a, struct db *b)
 {
     struct db old = *a;
-    a->table = b->table;
+    table_swap(&a->table, &b->table);
     a->wheel = b->wheel;
     a->parts = b->parts;
     a->volatile_count = b->volatile_count;
     a->is_compacting = b->is_compacting;
     a->is_compacting_parts = b->is_compacting_parts;
-    b->table = old.table;
     b->wheel = old.wheel;
     b->parts = old.parts;
     b->volatile_count = old.volatile_count;
@@ -194,6 +193,11 @@ size_t db_count(const struct db *db)
 size_t db_volatile_count(const struct db *db)
 {
     return db->volatile_count;
+}
+
+bool db_has_volatile_fields(const struct db *db)
+{
+    return wheel_count(&db->parts) > 0;
 }
 
 size_t db_table_memory(const struct db *db)

@@ -114,7 +114,8 @@ enum find_flag {
 struct value *db_find(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
                       unsigned flags);
 
-/* The same with its place, for changing it; place.value is NULL when absent. */
+/* The same with its place, for changing it; place.value is NULL when absent. A picture of the
+ * database is told before: whoever changes a value has found its place here, in this command. */
 struct place db_find_place(struct db *db, struct slice key, uint64_t hash, int64_t now_ms,
                            unsigned flags);
 
@@ -160,6 +161,22 @@ void keyspace_set_insert_hook(struct keyspace *keyspace, keyspace_insert_fn fn, 
 
 /* Whom expired fields are told to; one for the keyspace. */
 void keyspace_set_part_hook(struct keyspace *keyspace, keyspace_part_fn fn, void *context);
+
+/* ---- Pictures: see ds/picture.h ---- */
+
+/* The table of values, which a picture may guard. Its contents may move to another database or to
+ * deferred work; the guard goes with them. */
+struct table *db_table(struct db *db);
+
+/* False: a picture has not been told the key, which must not have changed since. */
+bool db_has_told(const struct db *db, struct slice key);
+
+/* Whether there may be hashes with fields that expire. */
+bool db_has_volatile_fields(const struct db *db);
+
+/* Jobs that waited for a picture to end (table_guard.parked) go to the queue of what is to be
+ * freed. */
+void keyspace_unpark(struct keyspace *keyspace, struct list *parked);
 
 /* ---- Whole databases ---- */
 

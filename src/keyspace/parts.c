@@ -120,6 +120,7 @@ static void part_tell(struct db *db, struct slice key, enum part_news news)
 bool db_expire_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms, size_t max)
 {
     struct part_removal removal = {.db = db, .place = place};
+    table_will_change(&db->table, hash);
     db_unfile_parts(db, place->value);
     hash_expire(place, now_ms, max, part_on_expired, &removal);
     struct slice key = value_key(place->value);

@@ -48,9 +48,12 @@ unsigned codec_version_of(const struct value *value)
 static void write_string(struct codec_writer *writer, struct codec_out *out)
 {
     struct string_scratch scratch;
-    char type = TYPE_STRING;
-    codec_out_bytes(out, slice_of(&type, 1));
-    codec_out_text(out, string_get(writer->value, &scratch));
+    struct blob *blob = string_blob(writer->value);
+    if (blob != NULL) {
+        codec_out_blob(out, blob);
+    } else {
+        codec_out_text(out, string_get(writer->value, &scratch));
+    }
 }
 
 /* Aims the walk at the first element; the type of the collection. */
@@ -106,17 +109,25 @@ static bool write_stream(struct codec_writer *writer, struct codec_out *out, uin
     return is_done || out->is_failed;
 }
 
+void codec_write_type(struct codec_writer *writer, struct codec_out *out)
+{
+    writer->type = (uint8_t)write_begin(writer);
+    writer->is_typed = true;
+    codec_out_bytes(out, slice_of(&writer->type, 1));
+}
+
 bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64_t count)
 {
+    if (!writer->is_typed) {
+        codec_write_type(writer, out);
+    }
     if (!writer->is_begun) {
         writer->is_begun = true;
-        char type = (char)write_begin(writer);
-        if (type == TYPE_STRING) {
+        if (writer->type == TYPE_STRING) {
             write_string(writer, out);
             return true;
         }
-        codec_out_bytes(out, slice_of(&type, 1));
-        if (type == TYPE_HASH_MOMENTS) {
+        if (writer->type == TYPE_HASH_MOMENTS) {
             write_hash_moment(writer, out);
         }
         codec_out_len(out, writer->left);

@@ -33,7 +33,17 @@ enum {
 struct codec_out {
     struct blob *blob; /* Owned: one reference; NULL while empty. */
     bool is_failed;
+    struct codec_sink *sink; /* Not NULL: gets everything instead of the blob. */
 };
+
+/* Whoever wants longer texts apart from the other bytes, to pack them later. */
+struct codec_sink {
+    void (*bytes)(struct codec_sink *sink, struct slice bytes);
+    /* A text of more than CODEC_TEXT_SHORT_MAX bytes whose length is not written yet; `blob`, when
+     * not NULL, holds exactly this text. */
+    void (*text)(struct codec_sink *sink, struct slice text, struct blob *blob);
+};
+enum { CODEC_TEXT_SHORT_MAX = 20 }; /* Shorter ones are not worth packing. */
 
 /* Drops what is held. */
 void codec_out_deinit(struct codec_out *out);
@@ -42,6 +52,11 @@ void codec_out_bytes(struct codec_out *out, struct slice bytes);
 /* Lengths and strings, as they stand everywhere in the format. */
 void codec_out_len(struct codec_out *out, uint64_t len);
 void codec_out_text(struct codec_out *out, struct slice text);
+void codec_out_blob(struct codec_out *out, struct blob *blob);
+
+/* The bytes of a length; returns how many. */
+enum { CODEC_LEN_MAX = 9 };
+size_t codec_put_len(char to[CODEC_LEN_MAX], uint64_t len);
 
 /* Where writing or reading stands in a stream: see codec_stream.c. */
 enum codec_stream_part {
@@ -66,7 +81,8 @@ struct codec_stream_writer {
 struct codec_writer {
     const struct value *value;
     uint64_t left; /* Elements still to write. */
-    bool is_begun;
+    uint8_t type;
+    bool is_typed, is_begun; /* The type, and what stands before the elements, have been written. */
     bool has_moments;        /* Hashes: fields that expire are among them. */
     bool is_for_old_readers; /* Set after begin: streams as Redis 5 and 6 read them. */
     union {
@@ -79,12 +95,36 @@ struct codec_writer {
 };
 void codec_write_begin(struct codec_writer *writer, const struct value *value);
 
+/* Writes the type alone: in a snapshot the key stands between the type and the rest. */
+void codec_write_type(struct codec_writer *writer, struct codec_out *out);
+
 /* The lowest version of the format that has what this value is written as. As hash_count. */
 unsigned codec_version_of(const struct value *value);
 
-/* Writes up to `count` elements, and before the first the type and the count. True: all is
+/* Writes up to `count` elements, and before the first what has not been written yet of the type and
+ * the count. True: all is
  * written, or there is no memory (out->is_failed). */
 bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64_t count);
+
+/* ---- Writing a large collection one element at a time, while it changes ---- */
+
+/* How its elements are written; does not refer to it. */
+struct codec_form {
+    enum value_kind kind;
+    bool has_moments;
+    int64_t moment_ms; /* Not after that of any field. */
+};
+
+/* The form of a collection as it is now; and its table, NULL when it is small or has an order. */
+struct codec_form codec_form_of(const struct value *value);
+struct table *codec_table_of(const struct value *value);
+
+/* The type; what stands before `count` elements; one entry of a table, in any order; one element of
+ * a list. */
+void codec_form_type(const struct codec_form *form, struct codec_out *out);
+void codec_form_head(const struct codec_form *form, uint64_t count, struct codec_out *out);
+void codec_form_entry(const struct codec_form *form, const void *entry, struct codec_out *out);
+void codec_form_item(const struct list_item *item, struct codec_out *out);
 
 /* ---- Reading: bytes that nobody vouches for ---- */
 

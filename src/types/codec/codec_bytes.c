@@ -59,34 +59,43 @@ static bool out_reserve(struct codec_out *out, size_t more)
 
 void codec_out_bytes(struct codec_out *out, struct slice bytes)
 {
+    if (out->sink != NULL) {
+        out->sink->bytes(out->sink, bytes);
+        return;
+    }
     if (bytes.len > 0 && out_reserve(out, bytes.len)) {
         memcpy(out->blob->bytes + out->blob->len, bytes.data, bytes.len);
         out->blob->len += bytes.len;
     }
 }
 
+size_t codec_put_len(char to[CODEC_LEN_MAX], uint64_t len)
+{
+    if (len < 64) {
+        to[0] = (char)len;
+        return 1;
+    }
+    if (len < 16384) {
+        to[0] = (char)(0x40 | len >> 8);
+        to[1] = (char)len;
+        return 2;
+    }
+    if (len <= UINT32_MAX) {
+        uint32_t word = htobe32((uint32_t)len);
+        to[0] = (char)0x80;
+        memcpy(to + 1, &word, 4);
+        return 5;
+    }
+    uint64_t word = htobe64(len);
+    to[0] = (char)0x81;
+    memcpy(to + 1, &word, 8);
+    return 9;
+}
+
 void codec_out_len(struct codec_out *out, uint64_t len)
 {
-    unsigned char bytes[9];
-    size_t count = 1;
-    if (len < 64) {
-        bytes[0] = (unsigned char)len;
-    } else if (len < 16384) {
-        bytes[0] = (unsigned char)(0x40 | len >> 8);
-        bytes[1] = (unsigned char)len;
-        count = 2;
-    } else if (len <= UINT32_MAX) {
-        uint32_t word = htobe32((uint32_t)len);
-        bytes[0] = 0x80;
-        memcpy(bytes + 1, &word, 4);
-        count = 5;
-    } else {
-        uint64_t word = htobe64(len);
-        bytes[0] = 0x81;
-        memcpy(bytes + 1, &word, 8);
-        count = 9;
-    }
-    codec_out_bytes(out, slice_of(bytes, count));
+    char bytes[CODEC_LEN_MAX];
+    codec_out_bytes(out, slice_of(bytes, codec_put_len(bytes, len)));
 }
 
 void codec_out_u64(struct codec_out *out, uint64_t word)
@@ -114,8 +123,21 @@ void codec_out_text(struct codec_out *out, struct slice text)
         out_integer(out, number);
         return;
     }
+    if (out->sink != NULL && text.len > CODEC_TEXT_SHORT_MAX) {
+        out->sink->text(out->sink, text, NULL);
+        return;
+    }
     codec_out_len(out, text.len);
     codec_out_bytes(out, text);
+}
+
+void codec_out_blob(struct codec_out *out, struct blob *blob)
+{
+    if (out->sink != NULL && blob->len > CODEC_TEXT_SHORT_MAX) {
+        out->sink->text(out->sink, blob_slice(blob), blob);
+    } else {
+        codec_out_text(out, blob_slice(blob));
+    }
 }
 
 /* ---- Reading ---- */

@@ -192,15 +192,23 @@ void write_hash_moment(const struct codec_writer *writer, struct codec_out *out)
     codec_out_u64(out, (uint64_t)hash_next_expiry_ms(writer->value));
 }
 
+void write_hash_pair(const struct codec_form *form, const struct hash_pair *pair,
+                     struct codec_out *out)
+{
+    char digits[PACK_DIGITS];
+    if (form->has_moments) {
+        int64_t after_ms = pair->expire_ms - form->moment_ms;
+        codec_out_len(out, pair->expire_ms < 0 ? 0 : (uint64_t)after_ms + 1);
+    }
+    codec_out_text(out, pack_text(&pair->field, digits));
+    codec_out_text(out, pack_text(&pair->text, digits));
+}
+
 void write_hash_step(struct codec_writer *writer, struct codec_out *out)
 {
+    struct codec_form form = {.kind = VALUE_HASH, .has_moments = writer->has_moments};
     struct hash_pair pair;
-    char digits[PACK_DIGITS];
     hash_walk_next(&writer->hash, &pair);
-    if (writer->has_moments) {
-        int64_t base_ms = hash_next_expiry_ms(writer->value);
-        codec_out_len(out, pair.expire_ms < 0 ? 0 : (uint64_t)(pair.expire_ms - base_ms) + 1);
-    }
-    codec_out_text(out, pack_text(&pair.field, digits));
-    codec_out_text(out, pack_text(&pair.text, digits));
+    form.moment_ms = form.has_moments ? hash_next_expiry_ms(writer->value) : 0;
+    write_hash_pair(&form, &pair, out);
 }

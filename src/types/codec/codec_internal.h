@@ -128,3 +128,8 @@ void write_stream_begin(struct codec_writer *writer);
 
 /* Writes one part; true: it was the last. */
 bool write_stream_step(struct codec_writer *writer, struct codec_out *out);
+
+void write_set_member(const struct set_item *item, struct codec_out *out);
+void write_zset_member(const struct zset_item *item, struct codec_out *out);
+void write_hash_pair(const struct codec_form *form, const struct hash_pair *pair,
+                     struct codec_out *out);

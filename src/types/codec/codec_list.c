@@ -111,10 +111,19 @@ void write_list_begin(struct codec_writer *writer)
     list_iterate(writer->value, 0, false, &writer->list);
 }
 
+void codec_form_item(const struct list_item *item, struct codec_out *out)
+{
+    struct list_scratch scratch;
+    if (item->blob != NULL && item->blob->len == item->len) {
+        codec_out_blob(out, item->blob);
+    } else {
+        codec_out_text(out, list_item_text(item, &scratch));
+    }
+}
+
 void write_list_step(struct codec_writer *writer, struct codec_out *out)
 {
     struct list_item item;
-    struct list_scratch scratch;
     list_next(&writer->list, &item);
-    codec_out_text(out, list_item_text(&item, &scratch));
+    codec_form_item(&item, out);
 }

@@ -72,10 +72,15 @@ void write_set_begin(struct codec_writer *writer)
     set_walk_begin(&writer->set, writer->value);
 }
 
+void write_set_member(const struct set_item *item, struct codec_out *out)
+{
+    struct set_scratch scratch;
+    codec_out_text(out, set_item_text(item, &scratch));
+}
+
 void write_set_step(struct codec_writer *writer, struct codec_out *out)
 {
     struct set_item item;
-    struct set_scratch scratch;
     set_walk_next(&writer->set, &item);
-    codec_out_text(out, set_item_text(&item, &scratch));
+    write_set_member(&item, out);
 }

@@ -128,12 +128,17 @@ void write_zset_begin(struct codec_writer *writer)
     zset_walk_begin(&writer->zset, writer->value, writer->left - 1, true);
 }
 
+void write_zset_member(const struct zset_item *item, struct codec_out *out)
+{
+    uint64_t word;
+    memcpy(&word, &item->score, sizeof(word));
+    codec_out_text(out, item->member);
+    codec_out_u64(out, word);
+}
+
 void write_zset_step(struct codec_writer *writer, struct codec_out *out)
 {
     struct zset_item item;
-    uint64_t word;
     zset_walk_next(&writer->zset, &item);
-    memcpy(&word, &item.score, sizeof(word));
-    codec_out_text(out, item.member);
-    codec_out_u64(out, word);
+    write_zset_member(&item, out);
 }
