@@ -34,6 +34,11 @@ static bool is_chunked(const struct value *value)
     return value_encoding(value) == LIST_CHUNKED;
 }
 
+bool list_is_chunked(const struct value *value)
+{
+    return is_chunked(value);
+}
+
 struct value *list_try_new(struct slice key, bool has_expire)
 {
     struct value *value = value_try_new(&(struct value_form){.kind = VALUE_LIST,

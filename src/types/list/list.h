@@ -58,6 +58,9 @@ struct value *list_try_new(struct slice key, bool has_expire) __attribute__((war
 
 size_t list_len(const struct value *value); /* O(1). */
 
+/* Whether it is long enough for chunks, behind a pointer. */
+bool list_is_chunked(const struct value *value);
+
 /* Adds an element at an end. `take_blob`, when not NULL, holds exactly `text`; its reference is
  * taken on success. `text` is not part of the list. Amortised O(bytes). False: no memory, nothing
  * changed. */
