@@ -281,7 +281,7 @@ static uint32_t gates_of(uint32_t flags)
     gates |= (flags & CMD_NO_AUTH) == 0 ? GATE_AUTH | GATE_ACCESS : 0;
     gates |= (flags & CMD_LOADING) == 0 ? GATE_LOADING : 0;
     gates |= (flags & CMD_STALE) == 0 ? GATE_STALE : 0;
-    gates |= (flags & CMD_WRITE) != 0 ? GATE_READ_ONLY : 0;
+    gates |= (flags & (CMD_WRITE | CMD_REFUSED_WITH_WRITES)) != 0 ? GATE_READ_ONLY : 0;
     gates |= (flags & CMD_ALLOW_BUSY) == 0 ? GATE_BUSY : 0;
     gates |= (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ? GATE_PINNED : 0;
     gates |= (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE)) != 0 ? GATE_MONITOR : 0;

@@ -13,7 +13,7 @@
 #include "persist/mill.h"
 #include "ring/ring.h"
 
-enum { RDB_PATH_MAX = 1024 };
+enum { RDB_DIR_MAX = 4096, RDB_NAME_MAX = 256, RDB_PATH_MAX = RDB_DIR_MAX + RDB_NAME_MAX };
 
 enum rdb_file_step {
     RDB_FILE_OPENING,

@@ -19,7 +19,10 @@
 #include "persist/saver.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -52,15 +55,38 @@ enum {
 
 /* ---- Life ---- */
 
+bool saver_has_points(const struct saver *saver)
+{
+    return saver->config.point_count > 0;
+}
+
+bool saver_refuses_writes(const struct saver *saver)
+{
+    return saver->config.stops_writes && saver->stats.is_last_bad && saver_has_points(saver);
+}
+
+void saver_configure(struct saver *saver, const struct saver_config *config)
+{
+    saver->config = *config;
+    snprintf(saver->dir, sizeof(saver->dir), "%s", config->dir);
+    snprintf(saver->file_name, sizeof(saver->file_name), "%s", config->file_name);
+    saver->config.dir = saver->dir;
+    saver->config.file_name = saver->file_name;
+    exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
+}
+
 struct saver *saver_new(const struct saver_options *options)
 {
     struct saver *saver = mem_zalloc(sizeof(*saver));
     saver->options = *options;
     saver->stats.last_save_s = exec_now(options->exec)->wall_ms / 1000;
     saver->stats.last_duration_s = -1;
-    saver->config.file_name = "dump.rdb";
-    saver->config.share_percent = 25;
     list_init(&saver->sync_callers);
+    saver_configure(saver, &(struct saver_config){.dir = ".",
+                                                  .file_name = "dump.rdb",
+                                                  .has_packing = true,
+                                                  .has_checksum = true,
+                                                  .share_percent = 25});
     return saver;
 }
 
@@ -70,11 +96,6 @@ void saver_free(struct saver *saver)
         saver_abort(saver);
         mem_free_sized(saver, sizeof(*saver));
     }
-}
-
-void saver_configure(struct saver *saver, const struct saver_config *config)
-{
-    saver->config = *config;
 }
 
 void saver_set_more(struct saver *saver, unsigned (*write)(void *context, struct codec_out *out),
@@ -94,16 +115,6 @@ bool saver_is_on(const struct saver *saver)
     return saver->mill != NULL;
 }
 
-bool saver_has_points(const struct saver *saver)
-{
-    return saver->config.point_count > 0;
-}
-
-bool saver_refuses_writes(const struct saver *saver)
-{
-    return saver->config.stops_writes && saver->stats.is_last_bad && saver_has_points(saver);
-}
-
 size_t saver_held(struct saver *saver)
 {
     if (!saver_is_on(saver)) {
@@ -118,6 +129,17 @@ size_t saver_held(struct saver *saver)
 static int64_t now_us(const struct saver *saver)
 {
     return ring_mono_us(saver->options.ring);
+}
+
+static void begin_file(struct saver *saver)
+{
+    char path[RDB_PATH_MAX];
+    char temp[RDB_PATH_MAX];
+    snprintf(path, sizeof(path), "%s/%s", saver->config.dir, saver->config.file_name);
+    snprintf(temp, sizeof(temp), "%s/temp-%ld.rdb", saver->config.dir, saver->options.pid);
+    saver->file =
+        (struct rdb_file){.mill = saver->mill, .is_syncing_along = saver->config.is_syncing_along};
+    rdb_file_begin(&saver->file, saver->options.ring, path, temp);
 }
 
 bool saver_begin(struct saver *saver)
@@ -142,11 +164,7 @@ bool saver_begin(struct saver *saver)
                                                   .used_memory = mem_used(),
                                                   .write_more = saver->write_more,
                                                   .more_context = saver->more_context});
-    char temp[64];
-    snprintf(temp, sizeof(temp), "temp-%ld.rdb", saver->options.pid);
-    saver->file =
-        (struct rdb_file){.mill = saver->mill, .is_syncing_along = saver->config.is_syncing_along};
-    rdb_file_begin(&saver->file, saver->options.ring, saver->config.file_name, temp);
+    begin_file(saver);
     saver->dirty_before = exec_stats(exec)->dirty;
     struct saver_stats *stats = &saver->stats;
     stats->begun_us = now_us(saver);
@@ -209,6 +227,7 @@ static void finish(struct saver *saver)
         note_failure(saver);
     }
     saver->has_no_memory = false;
+    exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
     saver_answer(saver, is_good);
 }
 
@@ -258,7 +277,9 @@ static void feed(struct saver *saver, bool is_over)
 static void step_walk(struct saver *saver)
 {
     int64_t begin_us = clock_mono_us();
-    bool is_over = walk_step(saver->walk, begin_us + SLICE_US, FEED_MAX);
+    /* Without a thread it is a simulated world: a piece at a time, whatever the real clock says. */
+    int64_t until_us = saver->options.is_threaded ? begin_us + SLICE_US : 0;
+    bool is_over = walk_step(saver->walk, until_us, FEED_MAX);
     saver->stats.walk = *walk_stats(saver->walk);
     feed(saver, is_over);
     int64_t spent_us = clock_mono_us() - begin_us;
@@ -369,23 +390,30 @@ void saver_tick(struct saver *saver)
     }
 }
 
-/* "temp-", digits, ".rdb". */
-static bool is_stray(const char *name)
+/* Whose temporary file that is: "temp-", the process's number, ".rdb"; 0 for other names. */
+static long stray_owner(const char *name)
 {
-    if (strncmp(name, "temp-", 5) != 0) {
-        return false;
+    char *end;
+    if (strncmp(name, "temp-", 5) != 0 || name[5] < '1' || name[5] > '9') {
+        return 0;
     }
-    const char *digits = name + 5;
-    size_t len = strspn(digits, "0123456789");
-    return len > 0 && strcmp(digits + len, ".rdb") == 0;
+    long pid = strtol(name + 5, &end, 10);
+    return strcmp(end, ".rdb") == 0 ? pid : 0;
 }
 
-void saver_remove_strays(void)
+/* In a container the process that was interrupted may have had our number. */
+static bool is_stray(const struct saver *saver, const char *name)
 {
-    DIR *dir = opendir(".");
+    long pid = stray_owner(name);
+    return pid > 0 && (pid == saver->options.pid || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
+}
+
+void saver_remove_strays(const struct saver *saver)
+{
+    DIR *dir = opendir(saver->config.dir);
     const struct dirent *entry;
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        if (is_stray(entry->d_name) && unlink(entry->d_name) == 0) {
+        if (is_stray(saver, entry->d_name) && unlinkat(dirfd(dir), entry->d_name, 0) == 0) {
             log_write(LOG_NOTICE, "Removed %s, which an interrupted save had left", entry->d_name);
         }
     }

@@ -34,7 +34,7 @@ struct save_point {
 };
 
 struct saver_config {
-    const char *file_name; /* Within the current folder. Borrowed until the next configuration. */
+    const char *dir, *file_name; /* Where. Copied. */
     bool has_packing, has_checksum, is_syncing_along;
     bool stops_writes;      /* After a background save that failed, while there are save points. */
     unsigned share_percent; /* Of the core thread's time that a walk may take under load. */
@@ -53,8 +53,7 @@ void saver_set_more(struct saver *saver, unsigned (*write)(void *context, struct
 /* SAVE, BGSAVE, LASTSAVE. */
 void saver_register(struct saver *saver);
 
-/* The gate of GATE_READ_ONLY that the save's failure closes (context: the saver). The owner
- * activates the bit while saver_refuses_writes. */
+/* For GATE_READ_ONLY, with the saver as its context, which switches that gate on and off. */
 enum gate_result saver_gate(void *context, struct call *call);
 bool saver_refuses_writes(const struct saver *saver);
 
@@ -80,8 +79,8 @@ void saver_abort(struct saver *saver);
 void saver_tick(struct saver *saver);
 bool saver_has_points(const struct saver *saver);
 
-/* Removes temporary files that a crash has left in the current folder. */
-void saver_remove_strays(void);
+/* Removes the temporary files of processes that are no more from the configured folder. */
+void saver_remove_strays(const struct saver *saver);
 
 /* ---- Figures ---- */
 

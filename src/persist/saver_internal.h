@@ -7,7 +7,8 @@
 
 struct saver {
     struct saver_options options;
-    struct saver_config config;
+    struct saver_config config; /* Its texts are `dir` and `file_name`. */
+    char dir[RDB_DIR_MAX], file_name[RDB_NAME_MAX];
     struct saver_stats stats;
     unsigned (*write_more)(void *context, struct codec_out *out);
     void *more_context;

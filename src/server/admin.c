@@ -44,8 +44,17 @@ static bool shutdown_words(struct call *call, unsigned *out)
     return true;
 }
 
-/* Nothing is replied when it succeeds: the connection closes. Nothing delays the end but replies
- * that are on their way, so there is never a shutdown in progress that could be aborted. */
+/* Who asked closes before the end: nobody is to be told how it went. */
+static void shutdown_on_cancel(struct session *session, void *context)
+{
+    struct shutdown_request *shutdown = context;
+    (void)session;
+    shutdown->session = NULL;
+}
+
+/* Nothing is replied when it succeeds: the connection closes. When the data set cannot be saved the
+ * server goes on, and the error is the reply. Nothing delays the end but that and replies that are
+ * on their way, so there is never a shutdown in progress that could be aborted. */
 static void shutdown_run(struct call *call)
 {
     struct server *server = call->family;
@@ -62,13 +71,17 @@ static void shutdown_run(struct call *call)
         reply_error(call->out, busy);
         return;
     }
-    if ((words & SHUTDOWN_SAVE) != 0) {
-        log_write(LOG_NOTICE, "SHUTDOWN SAVE: persistence is not in use, nothing is saved");
+    struct shutdown_request *shutdown = &server->shutdown;
+    bool is_first = !shutdown->is_requested;
+    shutdown->is_requested = true;
+    shutdown->is_now = (words & SHUTDOWN_NOW) != 0;
+    shutdown->is_forced = (words & SHUTDOWN_FORCE) != 0;
+    shutdown->must_save = (words & SHUTDOWN_SAVE) != 0;
+    shutdown->must_not_save = (words & SHUTDOWN_NOSAVE) != 0;
+    if (is_first && call->session->ops != NULL) {
+        shutdown->session = call->session;
+        session_suspend(call->session, shutdown_on_cancel, shutdown);
     }
-    server->shutdown.is_requested = true;
-    server->shutdown.is_now = (words & SHUTDOWN_NOW) != 0;
-    server->shutdown.is_forced = (words & SHUTDOWN_FORCE) != 0;
-    session_close(call->session, true);
 }
 
 /* ---- TIME ------------------------------------------------------------------------------------ */

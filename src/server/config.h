@@ -82,7 +82,9 @@ struct config {
     /* Persistence. */
     char *save; /* "3600 1 300 100", or "". */
     char *db_filename;
-    bool rdb_checksum;
+    bool rdb_compression, rdb_checksum, rdb_incremental_fsync;
+    bool stops_writes; /* After a save that failed. */
+    int64_t rdb_share; /* Percent of the core thread's time. */
 
     int64_t oom_values[3]; /* oom-score-adj-values; the scores are left alone. */
 
@@ -119,6 +121,7 @@ enum config_effect {
     CONFIG_TO_TYPES = 1 << 7,
     CONFIG_TO_EVENTS = 1 << 8,
     CONFIG_TO_SCRIPT = 1 << 9,
+    CONFIG_TO_SAVER = 1 << 10,
 };
 
 enum directive_kind {

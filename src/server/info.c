@@ -219,25 +219,55 @@ static void write_memory(struct server *server, struct buf *out)
     line_u64(out, "lazyfreed_objects", 0);
 }
 
+static int64_t seconds_since(const struct server *server, int64_t then_us)
+{
+    return (server->now.mono_us - then_us) / 1000000;
+}
+
+/* The save under way, or the last; the last lines are Ouro's own. */
+static void write_save(struct server *server, struct buf *out)
+{
+    const struct saver_stats *stats = saver_stats(server->saver);
+    bool is_on = saver_is_on(server->saver);
+    line_u64(out, "current_save_keys_processed", is_on ? stats->walk.keys_told : 0);
+    line_u64(out, "current_save_keys_total", is_on ? stats->walk.key_count : 0);
+    line_u64(out, "rdb_changes_since_last_save", exec_stats(server->exec)->dirty);
+    line_u64(out, "rdb_bgsave_in_progress", is_on);
+    line_i64(out, "rdb_last_save_time", stats->last_save_s);
+    line_text(out, "rdb_last_bgsave_status", stats->is_last_bad ? "err" : "ok");
+    line_i64(out, "rdb_last_bgsave_time_sec", stats->last_duration_s);
+    line_i64(out, "rdb_current_bgsave_time_sec",
+             is_on ? seconds_since(server, stats->begun_us) : -1);
+    line_u64(out, "rdb_saves", stats->begun);
+    line_u64(out, "rdb_last_cow_size", is_on ? 0 : stats->held_peak);
+}
+
+static void write_walk(struct server *server, struct buf *out)
+{
+    const struct saver_stats *stats = saver_stats(server->saver);
+    line_u64(out, "rdb_walk_usec", stats->walk_us);
+    line_u64(out, "rdb_walk_slices", stats->slice_count);
+    line_u64(out, "rdb_walk_slice_usec_max", stats->slice_us_max);
+    line_u64(out, "rdb_walk_keys_ahead", stats->walk.keys_ahead);
+    line_u64(out, "rdb_walk_elements_ahead", stats->walk.elements_ahead);
+    line_u64(out, "rdb_walk_collections", stats->walk.collection_count);
+    line_u64(out, "rdb_walk_held_bytes", saver_held(server->saver));
+    line_u64(out, "rdb_walk_held_bytes_peak", stats->held_peak);
+    line_u64(out, "rdb_walk_writers_held_back", stats->held_back);
+    line_u64(out, "rdb_last_file_bytes", stats->file_bytes);
+}
+
 static void write_persistence(struct server *server, struct buf *out)
 {
-    static const char *const head[] = {"async_loading", "current_cow_peak", "current_cow_size",
-                                       "current_cow_size_age", NULL};
-    static const char *const walk[] = {"current_save_keys_processed", "current_save_keys_total",
-                                       NULL};
+    static const char *const head[] = {"async_loading", NULL};
     static const char *const tail[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
     line_u64(out, "loading", server_is_loading(server));
     lines_zero(out, head);
+    line_u64(out, "current_cow_peak", saver_stats(server->saver)->held_peak);
+    line_u64(out, "current_cow_size", saver_held(server->saver));
+    line_u64(out, "current_cow_size_age", 0);
     line_text(out, "current_fork_perc", "0.00");
-    lines_zero(out, walk);
-    line_u64(out, "rdb_changes_since_last_save", exec_stats(server->exec)->dirty);
-    line_u64(out, "rdb_bgsave_in_progress", 0);
-    line_i64(out, "rdb_last_save_time", server->started_ms / 1000);
-    line_text(out, "rdb_last_bgsave_status", "ok");
-    line_i64(out, "rdb_last_bgsave_time_sec", -1);
-    line_i64(out, "rdb_current_bgsave_time_sec", -1);
-    line_u64(out, "rdb_saves", 0);
-    line_u64(out, "rdb_last_cow_size", 0);
+    write_save(server, out);
     line_u64(out, "rdb_last_load_keys_expired", server->loading.keys_expired);
     line_u64(out, "rdb_last_load_keys_loaded", server->loading.keys_loaded);
     line_u64(out, "aof_enabled", 0);
@@ -251,6 +281,7 @@ static void write_persistence(struct server *server, struct buf *out)
     line_u64(out, "aof_last_cow_size", 0);
     line_u64(out, "module_fork_in_progress", 0);
     line_u64(out, "module_fork_last_cow_size", 0);
+    write_walk(server, out);
     if (server_is_loading(server)) {
         loading_info(server, out);
     }

@@ -129,7 +129,6 @@ static void announce(const struct server *server, int argc)
 static void finish(struct server *server)
 {
     int64_t give_up_us = clock_mono_us() + server->config->shutdown_timeout_s * 1000000;
-    log_write(LOG_NOTICE, "User requested shutdown...");
     process_notify(server->config, "STOPPING=1\n");
     net_close_listeners(server->net);
     while (!net_is_flushed(server->net) && !server->shutdown.is_now &&
@@ -161,6 +160,22 @@ static void note_signal(struct server *server, const struct signals_pending *pen
                                             : server->config->shutdown_on_sigterm;
     server->shutdown.is_now = (words & CONFIG_SHUTDOWN_NOW) != 0;
     server->shutdown.is_forced = (words & CONFIG_SHUTDOWN_FORCE) != 0;
+    server->shutdown.must_save = (words & CONFIG_SHUTDOWN_SAVE) != 0;
+    server->shutdown.must_not_save = (words & CONFIG_SHUTDOWN_NOSAVE) != 0;
+}
+
+/* Asked to end by a command or a signal. False: the data set could not be saved, so not yet. */
+static bool may_end(struct server *server, struct signals_pending *pending)
+{
+    log_write(LOG_NOTICE, "User requested shutdown...");
+    if (pending->count > 0) {
+        note_signal(server, pending);
+    }
+    if (server_save_at_end(server)) {
+        return true;
+    }
+    pending->count = 0;
+    return false;
 }
 
 int main(int argc, char **argv)
@@ -178,17 +193,18 @@ int main(int argc, char **argv)
     struct server *server = start(argc, argv);
     signals_install(server, &pending);
     announce(server, argc);
+    saver_remove_strays(server->saver);
     loading_begin(server);
-    while (pending.count == 0 && !server->shutdown.is_requested && !server->loading.has_failed) {
-        server_turn(server, INT64_MAX);
-    }
-    if (server->loading.has_failed) {
-        abandon(server);
-        return 1;
-    }
-    if (pending.count > 0) {
-        note_signal(server, &pending);
-    }
+    do {
+        while (pending.count == 0 && !server->shutdown.is_requested &&
+               !server->loading.has_failed) {
+            server_turn(server, INT64_MAX);
+        }
+        if (server->loading.has_failed) {
+            abandon(server);
+            return 1;
+        }
+    } while (!may_end(server, &pending));
     finish(server);
     server_free(server);
     return 0;

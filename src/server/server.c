@@ -254,6 +254,9 @@ const char *server_apply(struct server *server, unsigned effects)
         script_configure(server->script, server->config->busy_threshold_ms,
                          (size_t)server->config->script_memory_max);
     }
+    if ((effects & (CONFIG_TO_SAVER | CONFIG_TO_DIR)) != 0) {
+        server_apply_saver(server);
+    }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
         struct buf error;
         buf_init(&error);
@@ -447,6 +450,7 @@ static void register_commands(struct server *server)
     observe_register(server->exec, server->slowlog, server->latency, server->monitor);
     pubsub_register(server->exec, server->pubsub);
     tracking_register(server->exec, server->tracking);
+    saver_register(server->saver);
     server_register_config(server);
     server_register_info(server);
     server_register_admin(server);
@@ -484,6 +488,7 @@ static void build_core(struct server *server)
                                                   .is_memory_full = is_memory_full,
                                                   .context = server,
                                               });
+    server_init_saver(server, true);
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
     loading_init(server);
     register_commands(server);
@@ -529,6 +534,7 @@ void server_free(struct server *server)
 {
     if (server->net != NULL) {
         script_abort(server->script);
+        saver_free(server->saver);
         net_free(server->net);
         loading_stop(server);
         monitor_free(server->monitor);
@@ -580,6 +586,9 @@ static void cron(struct server *server)
     if (used > server->memory_peak) {
         server->memory_peak = used;
     }
+    if (!server_is_loading(server)) {
+        saver_tick(server->saver);
+    }
     net_tick(server->net);
     loading_tick(server);
     server->cron_count++;
@@ -604,6 +613,10 @@ static bool run_background(struct server *server)
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
     }
+    if (saver_is_on(server->saver) && saver_due_us(server->saver) <= clock_mono_us()) {
+        saver_step(server->saver);
+        is_more |= saver_due_us(server->saver) <= clock_mono_us();
+    }
     if (keyspace_defrag_due_us(server->keyspace) <= now_us && !server_is_loading(server)) {
         keyspace_defrag_step(server->keyspace, clock_mono_us(), TURN_DEFRAG_US);
     }
@@ -618,6 +631,8 @@ static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
     wake_us = defrag_us < wake_us ? defrag_us : wake_us;
     int64_t block_us = block_due_us(server->exec);
     wake_us = block_us < wake_us ? block_us : wake_us;
+    int64_t saver_us = saver_due_us(server->saver);
+    wake_us = saver_us < wake_us ? saver_us : wake_us;
     int64_t expiry_ms = keyspace_next_expiry_ms(server->keyspace);
     if (expiry_ms - server->now.wall_ms < 1000) {
         int64_t expiry_us = server->now.mono_us + (expiry_ms - server->now.wall_ms) * 1000;

@@ -17,6 +17,7 @@
 #include "exec/exec.h"
 #include "keyspace/keyspace.h"
 #include "net/net.h"
+#include "persist/saver.h"
 #include "ring/ring.h"
 #include "server/config.h"
 #include "types/limits.h"
@@ -40,6 +41,8 @@ enum { SERVER_RUN_ID_LEN = 40 };
 struct shutdown_request {
     bool is_requested;
     bool is_now, is_forced;
+    bool must_save, must_not_save; /* Neither: as the save points say. */
+    struct session *session;       /* Who asked and waits; NULL: a signal, or it has gone. */
 };
 
 struct server_sample {
@@ -72,6 +75,7 @@ struct server {
     struct exec *exec;
     struct ring *ring;
     struct net *net;
+    struct saver *saver;
     struct slowlog *slowlog;
     struct latency *latency;
     struct monitor *monitor;
@@ -145,6 +149,15 @@ void loading_tick(struct server *server); /* Once per cron: progress in the log.
 
 /* While something is loaded: INFO's fields on it. */
 void loading_info(const struct server *server, struct buf *out);
+
+/* ---- saving.c ---- */
+
+void server_init_saver(struct server *server, bool is_threaded);
+void server_apply_saver(struct server *server);
+
+/* Asked to end: saves if that is wanted, with all commands held back. False: the save failed and
+ * the end was not forced; whoever asked has been told, and the server goes on. */
+bool server_save_at_end(struct server *server);
 
 /* ---- Families of commands that need the whole server (one file each) ---- */
 
