@@ -202,9 +202,10 @@ static void note_failure(struct saver *saver)
     if (saver->has_no_memory) {
         log_write(LOG_WARNING, "Error saving the DB: out of memory. The old file stays as it was");
     } else {
-        log_write(LOG_WARNING, "Error %s for the DB (%s): %s. The old file stays as it was",
+        bool is_old = file->failed_step <= RDB_FILE_RENAMING;
+        log_write(LOG_WARNING, "Error %s for the DB (%s): %s%s",
                   rdb_file_step_name(file->failed_step), saver->config.file_name,
-                  strerror(-file->error));
+                  strerror(-file->error), is_old ? ". The old file stays as it was" : "");
     }
 }
 
@@ -345,6 +346,18 @@ void saver_abort(struct saver *saver)
         end_walk(saver);
         rdb_file_abort(&saver->file);
         run_to_end(saver);
+    }
+}
+
+void saver_leave(struct saver *saver)
+{
+    if (saver_is_on(saver)) {
+        end_walk(saver);
+        if (saver->file.block != NULL) {
+            mill_give_back(saver->mill, saver->file.block);
+        }
+        mill_free(saver->mill);
+        saver->mill = NULL;
     }
 }
 

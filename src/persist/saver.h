@@ -75,6 +75,10 @@ bool saver_save_now(struct saver *saver);
 /* Gives up, and waits until what is in flight has ended. */
 void saver_abort(struct saver *saver);
 
+/* The process ends in the middle of it: lets go of all without a word to the ring, which must not
+ * turn any more. For crashes in simulated worlds. */
+void saver_leave(struct saver *saver);
+
 /* Save points, and saves that wait for another to end. Called by cron. */
 void saver_tick(struct saver *saver);
 bool saver_has_points(const struct saver *saver);
