@@ -413,6 +413,40 @@ static void debug_htstats(struct call *call)
     buf_deinit(&text);
 }
 
+/* Who asked closes before the end. */
+static void reload_on_cancel(struct session *session, void *context)
+{
+    (void)session;
+    ((struct reload_request *)context)->session = NULL;
+}
+
+/* RELOAD [MERGE] [NOFLUSH] [NOSAVE]: the loop does it when the turn's commands have run. */
+static void debug_reload(struct call *call)
+{
+    struct server *server = call->family;
+    struct reload_request request = {.is_requested = true, .has_save = true, .has_flush = true};
+    for (uint32_t i = 2; i < call->args.count; i++) {
+        if (call_is(call, i, "MERGE")) {
+            request.is_merge = true;
+        } else if (call_is(call, i, "NOFLUSH")) {
+            request.has_flush = false;
+        } else if (call_is(call, i, "NOSAVE")) {
+            request.has_save = false;
+        } else {
+            reply_error(call->out, "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE "
+                                   "options.");
+            return;
+        }
+    }
+    if (call->is_inner || call->session->ops == NULL || server->reload.is_requested) {
+        reply_error(call->out, "ERR DEBUG RELOAD is not possible here");
+        return;
+    }
+    request.session = call->session;
+    server->reload = request;
+    session_suspend(call->session, reload_on_cancel, &server->reload);
+}
+
 /* ---- Dispatch -------------------------------------------------------------------------------- */
 
 static void debug_help(struct call *call)
@@ -446,6 +480,11 @@ static void debug_help(struct call *call)
         "    Reply with a test value of the specified type. <type> can be: string,",
         "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
         "    true, false.",
+        "RELOAD [option ...]",
+        "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+        "    * MERGE: keys that exist are replaced by those of the file.",
+        "    * NOFLUSH: the databases are not emptied before.",
+        "    * NOSAVE: the file is loaded as it is.",
         "SEGFAULT",
         "    Crash the server with sigsegv.",
         "SET-ACTIVE-EXPIRE <0|1>",
@@ -473,6 +512,7 @@ static const struct {
     {"assert", debug_assert, 2, UINT32_MAX},
     {"oom", debug_oom, 2, UINT32_MAX},
     {"sleep", debug_sleep, 3, 3},
+    {"reload", debug_reload, 2, UINT32_MAX},
     {"set-active-expire", debug_active_expire, 3, 3},
     {"pause-cron", debug_pause_cron, 3, 3},
     {"set-disable-deny-scripts", debug_accept, 3, 3},

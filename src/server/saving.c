@@ -9,6 +9,8 @@
 
 #include "base/blob.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "persist/load_file.h"
 #include "persist/rdb_format.h"
 #include "persist/rdb_write.h"
 #include "server/process.h"
@@ -116,4 +118,50 @@ bool server_save_at_end(struct server *server)
         session_close(server->shutdown.session, true);
     }
     return true;
+}
+
+/* ---- DEBUG RELOAD ---- */
+
+static bool reload_file(struct server *server, char **error)
+{
+    const struct reload_request *reload = &server->reload;
+    struct load_figures figures;
+    for (unsigned i = 0; reload->has_flush && i < keyspace_db_count(server->keyspace); i++) {
+        db_flush(keyspace_db(server->keyspace, i), false);
+    }
+    return load_file_now(
+        &(struct load_file_options){.path = server->config->db_filename,
+                                    .load = {.keyspace = server->keyspace,
+                                             .limits = &server->limits,
+                                             .work = &server->work,
+                                             .now_ms = server->now.wall_ms,
+                                             .checks_sum = server->config->rdb_checksum,
+                                             .replaces = reload->is_merge}},
+        &figures, error);
+}
+
+void server_reload(struct server *server)
+{
+    struct session *session = server->reload.session;
+    char *error = NULL;
+    const char *reply = NULL;
+    if (server->reload.has_save && !saver_save_now(server->saver)) {
+        reply = "ERR";
+    } else if (!reload_file(server, &error)) {
+        log_write(LOG_WARNING, "Error loading the RDB file: %s", error);
+        reply = "ERR Error trying to load the RDB dump, check server logs.";
+        mem_free(error);
+    } else {
+        exec_stats(server->exec)->dirty = 0;
+        log_write(LOG_WARNING, "DB reloaded by DEBUG RELOAD");
+    }
+    server->reload = (struct reload_request){.is_requested = false};
+    if (session != NULL && reply == NULL) {
+        reply_status(session->out, "OK");
+    } else if (session != NULL) {
+        reply_error(session->out, reply);
+    }
+    if (session != NULL) {
+        session_resume(session);
+    }
 }

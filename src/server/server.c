@@ -586,8 +586,8 @@ static void cron(struct server *server)
     if (used > server->memory_peak) {
         server->memory_peak = used;
     }
-    if (!server_is_loading(server)) {
-        saver_tick(server->saver);
+    if (!server_is_loading(server) && script_busy_error(server->script) == NULL) {
+        saver_tick(server->saver); /* Never in the middle of a script. */
     }
     net_tick(server->net);
     loading_tick(server);
@@ -645,6 +645,9 @@ static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
 void server_turn(struct server *server, int64_t wait_us_max)
 {
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
+    if (__builtin_expect(server->reload.is_requested, 0)) {
+        server_reload(server);
+    }
     is_more |= run_background(server);
     is_more |= net_is_ready(server->net); /* Suspended sessions may have been resumed. */
     tracking_flush(server->tracking);

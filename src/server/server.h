@@ -45,6 +45,13 @@ struct shutdown_request {
     struct session *session;       /* Who asked and waits; NULL: a signal, or it has gone. */
 };
 
+/* DEBUG RELOAD, which the loop carries out between two turns. */
+struct reload_request {
+    bool is_requested;
+    bool has_save, has_flush, is_merge;
+    struct session *session; /* Who waits; NULL: it has gone. */
+};
+
 struct server_sample {
     int64_t at_us;
     uint64_t value, per_second;
@@ -99,6 +106,7 @@ struct server {
     int64_t next_cron_us;    /* Monotonic. */
     struct server_sample rates[RATE_COUNT];
     struct shutdown_request shutdown;
+    struct reload_request reload;
     struct server_loading loading;
     bool is_auth_set;    /* requirepass is not empty. */
     bool is_cron_paused; /* DEBUG PAUSE-CRON. */
@@ -158,6 +166,10 @@ void server_apply_saver(struct server *server);
 /* Asked to end: saves if that is wanted, with all commands held back. False: the save failed and
  * the end was not forced; whoever asked has been told, and the server goes on. */
 bool server_save_at_end(struct server *server);
+
+/* Saves, empties the databases and loads what was saved, as server->reload says; answers who asked.
+ * Nobody else is served meanwhile. */
+void server_reload(struct server *server);
 
 /* ---- Families of commands that need the whole server (one file each) ---- */
 

@@ -14,6 +14,7 @@ Options, as variables of make or of the environment:
     SERVERS, PEERS      as for make bench
 """
 import os
+import random
 import subprocess
 import threading
 import time
@@ -30,6 +31,10 @@ IDLE_S = 5
 AROUND_S = 0.2  # The prober runs a little longer than what it watches.
 BACK_S_MAX = 30  # Longer than this, memory counts as not come back.
 PAUSE_MS_MOST = 2
+SAVE_MS_MOST = 5
+SAVE_MIB_MOST = 64
+WRITES_AT_ONCE = 200
+HASHES = 10
 BACK_S_MOST = 2
 
 
@@ -224,6 +229,96 @@ def mass_expiry(server, keys):
     return figures
 
 
+class Writers:
+    """Threads that write as fast as they can until they are told to stop."""
+
+    def __init__(self, server, request, count=2):
+        self.is_stopping = False
+        self.failures = []
+        self.threads = [threading.Thread(target=self.work, args=(server, request, number), daemon=True)
+                        for number in range(count)]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self, server, request, number):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        draw = random.Random(number)
+        link = Link(server.port)
+        try:
+            while not self.is_stopping:
+                link.load(chunked(WRITES_AT_ONCE, lambda _: request(draw)))
+        except (Failed, OSError) as failure:
+            self.failures.append(failure)
+        finally:
+            link.close()
+
+    def stop(self):
+        self.is_stopping = True
+        for thread in self.threads:
+            thread.join()
+
+
+def await_save(server, link):
+    """Waits for the save's end; the most memory that it took beyond what was there, in bytes."""
+    before = most = server.rss()
+    copied = 0
+    while True:
+        fields = dict(line.split(":", 1) for line in link.ask("INFO", "persistence").splitlines()
+                      if ":" in line)
+        most = max(most, server.rss())
+        # What a forked child has copied does not count as its parent's.
+        copied = max(copied, int(fields.get("current_cow_peak", 0)))
+        if fields["rdb_bgsave_in_progress"] == "0":
+            if fields["rdb_last_bgsave_status"] != "ok":
+                raise Failed("the save failed")
+            is_forked = "rdb_walk_slices" not in fields
+            return most - before + (copied if is_forked else 0)
+        time.sleep(0.05)
+
+
+def save_under(server, fill, request):
+    """BGSAVE while everything is being written."""
+    server.fill(fill)
+    link = Link(server.port)
+    writers = Writers(server, request)
+    extra = []
+
+    def save():
+        link.ask("BGSAVE")
+        extra.append(await_save(server, link))
+    try:
+        time.sleep(1)
+        figures = probed(server, save)
+    finally:
+        writers.stop()
+    if writers.failures:
+        raise Failed(str(writers.failures[0]))
+    figures["extra_mib"] = extra[0] / (1 << 20)
+    return figures
+
+
+def save_of_keys(server, keys):
+    head, tail = b"*3\r\n%s$16\r\n" % bulk("SET"), b"\r\n" + bulk(b"y" * 64)
+    return save_under(server, set_requests(keys, 64),
+                      lambda draw: head + b"key:%012d" % draw.randrange(keys) + tail)
+
+
+def save_of_hashes(server, fields):
+    """Ten hashes of so many fields, and a million keys beside them."""
+    text = bulk(b"v" * 16)
+
+    def put(number, field):
+        return b"*4\r\n%s%s%s%s" % (bulk("HSET"), bulk("hash:%d" % number),
+                                   bulk(b"field:%d" % field), text)
+
+    def fill():
+        yield from set_requests(fields, 64)
+        for number in range(HASHES):
+            yield from chunked(fields, lambda field, number=number: put(number, field))
+    return save_under(server, fill(),
+                      lambda draw: put(draw.randrange(HASHES), draw.randrange(fields)))
+
+
 # name, a short name for the plot, how it is run, keys, is it judged
 SCENARIOS = [
     ("nothing happens", "idle", nothing, 0, False),
@@ -248,6 +343,9 @@ SCENARIOS = [
     ("SORT of {} M elements", "SORT", one_command(("list",), "SORT", "list", "ALPHA"), 1000000, True),
     ("COPY of a hash of {} M fields", "COPY", one_command(("hash",), "COPY", "hash", "to"), 1000000, True),
     ("DUMP of a sorted set of {} M members", "DUMP", one_command(("zset",), "DUMP", "zset"), 1000000, True),
+    ("{} M keys are saved under writes", "save", save_of_keys, 10000000, True),
+    ("ten hashes of {} M fields are saved under writes", "save hashes", save_of_hashes, 1000000,
+     True),
 ]
 
 
@@ -257,7 +355,8 @@ def run(name, command, scenario, keys):
             figures = scenario(server, keys)
             say("    %-14s worst %8.2f ms, p99.9 %7.3f ms%s" % (
                 name, figures["max"], figures["p999"],
-                ", memory back in %.2f s" % figures["back_s"] if "back_s" in figures else ""))
+                ", memory back in %.2f s" % figures["back_s"] if "back_s" in figures else
+                ", extra memory %.1f MiB" % figures["extra_mib"] if "extra_mib" in figures else ""))
             return figures
     except (Failed, OSError, KeyError) as failure:
         say("    %s: %s" % (name, failure))
@@ -292,16 +391,28 @@ def measure_all(commands, only):
     return results
 
 
-def judge(server, is_judged, best):
+def is_save(name):
+    return "saved" in name
+
+
+def most_ms(name):
+    return SAVE_MS_MOST if is_save(name) else PAUSE_MS_MOST
+
+
+def judge(server, name, is_judged, best):
     if server not in (OURO_URING, OURO_EPOLL) or not is_judged:
         return ""
     if best is None:
         return "not measured"
-    return verdict(best["max"], PAUSE_MS_MOST)
+    return verdict(best["max"], most_ms(name))
 
 
-def judge_back(server, name, best):
-    """Only the memory of expired keys has a target."""
+def judge_memory(server, name, best):
+    """Seconds until it is back, of which that of expired keys has a target; of a save, MiB more."""
+    if is_save(name):
+        return number(best["extra_mib"]) + (
+            ", " + verdict(best["extra_mib"], SAVE_MIB_MOST)
+            if server in (OURO_URING, OURO_EPOLL) else "")
     text = number(best.get("back_s"))
     if "expire" in name and server in (OURO_URING, OURO_EPOLL):
         text += ", " + verdict(best["back_s"], BACK_S_MOST)
@@ -311,8 +422,11 @@ def judge_back(server, name, best):
 def page_part(results):
     lines = ["Milliseconds that a GET took. Judged is the worst GET of the best run: at most %d ms,"
              % PAUSE_MS_MOST,
-             "and the memory of expired keys back within %d s of the end of their second."
-             % BACK_S_MOST, ""]
+             "and the memory of expired keys back within %d s of the end of their second. While a"
+             % BACK_S_MOST,
+             "snapshot is saved and two clients write without pause: at most %d ms, and %d MiB of extra"
+             % (SAVE_MS_MOST, SAVE_MIB_MOST),
+             "memory; of a server that forks, what the child made it copy is counted.", ""]
     for name, _, is_judged, figures in results:
         rows = []
         for server, best in figures.items():
@@ -320,11 +434,12 @@ def page_part(results):
                 cells = ["-"] * 4
             else:
                 cells = [number(best["max"]), number(best["worst"]), number(best["p999"], 3),
-                         judge_back(server, name, best)]
-            rows.append([server] + cells + [judge(server, is_judged, best)])
+                         judge_memory(server, name, best)]
+            rows.append([server] + cells + [judge(server, name, is_judged, best)])
         lines += ["**While %s**" % name, ""]
-        lines += table(["", "worst, best run", "worst, worst run", "p99.9", "memory back, s",
-                        "<= %d ms" % PAUSE_MS_MOST], rows)
+        memory = "extra memory, MiB" if is_save(name) else "memory back, s"
+        lines += table(["", "worst, best run", "worst, worst run", "p99.9", memory,
+                        "<= %d ms" % most_ms(name)], rows)
     return lines
 
 
@@ -332,7 +447,7 @@ def plot(results, names):
     bars("pause", "The longest reply while something large happens (best run)", "milliseconds",
          [row[1] for row in results],
          {name: [row[3][name] and row[3][name]["max"] for row in results] for name in names},
-         [PAUSE_MS_MOST if row[2] else None for row in results], is_log=True, digits=1)
+         [most_ms(row[0]) if row[2] else None for row in results], is_log=True, digits=1)
 
 
 def main():
