@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 
 enum {
@@ -53,6 +54,7 @@ static struct rope_sheet *sheet_add(struct rope *rope, size_t cap)
         return NULL;
     }
     *sheet = (struct rope_sheet){.cap = cap};
+    ASSERT(rope->sheets.prev != NULL);
     list_push_back(&rope->sheets, &sheet->link);
     rope->memory += sheet_size(sheet);
     return sheet;

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "persist/load_file.h"
+#include "script/script.h"
 #include "server/process.h"
 #include "server/server.h"
 
@@ -53,10 +54,15 @@ void loading_deinit(struct server *server)
 
 /* ---- What is told ---- */
 
-/* Libraries cannot be run here, but are not lost: they go into the next snapshot. */
+/* A library that cannot be loaded is not lost: it goes into the next snapshot. */
 static void keep_function(void *context, struct slice code)
 {
     struct server_loading *loading = &((struct server *)context)->loading;
+    const char *why = script_load_library(((struct server *)context)->script, code, true);
+    if (why == NULL) {
+        return;
+    }
+    log_write(LOG_WARNING, "A library of functions could not be loaded: %s", why);
     struct blob *blob = blob_try_new(code.len);
     if (blob == NULL) {
         log_write(LOG_WARNING, "A library of functions is dropped: no memory");
@@ -94,11 +100,6 @@ static void note_end(struct server *server, const struct load_figures *figures)
     if (figures->bytes < figures->total_bytes) {
         log_write(LOG_WARNING, "%llu bytes behind the end of the RDB file are ignored",
                   (unsigned long long)(figures->total_bytes - figures->bytes));
-    }
-    if (figures->functions > 0) {
-        log_write(LOG_WARNING,
-                  "The RDB file holds %llu libraries of functions, which cannot be called here",
-                  (unsigned long long)figures->functions);
     }
     log_write(LOG_NOTICE, "Done loading RDB, keys loaded: %llu, keys expired: %llu.",
               (unsigned long long)figures->keys_loaded, (unsigned long long)figures->keys_expired);

@@ -13,17 +13,27 @@
 #include "persist/load_file.h"
 #include "persist/rdb_format.h"
 #include "persist/rdb_write.h"
+#include "script/script.h"
 #include "server/process.h"
 #include "server/server.h"
 
-/* Libraries of functions that a loaded file brought go into the next. */
+/* Libraries of functions, those included that a loaded file brought and that could not be loaded.
+ */
 static unsigned write_functions(void *context, struct codec_out *out)
 {
-    const struct server_loading *loading = &((const struct server *)context)->loading;
+    const struct server *server = context;
+    const struct server_loading *loading = &server->loading;
+    struct slice code;
+    size_t count = 0;
+    for (; script_library_at(server->script, count, &code); count++) {
+        if (out != NULL) {
+            rdb_write_function(out, code);
+        }
+    }
     for (unsigned i = 0; out != NULL && i < loading->function_count; i++) {
         rdb_write_function(out, blob_slice(loading->functions[i]));
     }
-    return loading->function_count > 0 ? RDB_VERSION_FUNCTIONS : 0;
+    return count + loading->function_count > 0 ? RDB_VERSION_FUNCTIONS : 0;
 }
 
 void server_init_saver(struct server *server, bool is_threaded)

@@ -99,6 +99,17 @@ class Format(Case):
         self.assertLess(sizes["yes"], 300)
         self.assertGreater(sizes["no"], 1000)
 
+    def test_functions_are_kept(self):
+        with Server() as server, server.connect() as conn:
+            code = "#!lua name=mine\nredis.register_function('twice', function(k, a) return a[1] * 2 end)"
+            self.assertEqual(conn.call("FUNCTION", "LOAD", code), b"mine")
+            self.assertEqual(conn.call("SAVE"), "OK")
+            with load_in_redis(file_of(server)) as redis, redis.connect() as other:
+                self.assertEqual(other.call("FCALL", "twice", 0, 21), 42)
+            server.restart()
+            with server.connect() as again:
+                self.assertEqual(again.call("FCALL", "twice", 0, 21), 42)
+
     def test_use_of_keys_is_kept_when_eviction_goes_by_it(self):
         for policy, opcode in (("allkeys-lru", b"\xf8"), ("allkeys-lfu", b"\xf9"), ("noeviction", b"\x00")):
             with Server("--maxmemory-policy", policy, "--maxmemory", "100mb") as server, server.connect() as conn:
