@@ -344,7 +344,7 @@ class Files:
 
     def missing(self, row):
         """The command whose absence shows that the server lacks what this row is about, or None."""
-        needed = b"save"
+        needed = b"save" if "dump.rdb" in row.profile else b"bgrewriteaof"
         if row.area == "configfile":
             words = unescape(row.input).split()
             needed = DIRECTIVE_NEEDS.get(words[0] if words else b"", b"ping")
