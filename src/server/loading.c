@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/blob.h"
 #include "base/log.h"
@@ -41,15 +42,22 @@ void loading_stop(struct server *server)
     }
 }
 
+static void forget_functions(struct server_loading *loading)
+{
+    for (unsigned i = 0; i < loading->function_count; i++) {
+        blob_drop(loading->functions[i]);
+    }
+    mem_free(loading->functions);
+    loading->functions = NULL;
+    loading->function_count = 0;
+}
+
 void loading_deinit(struct server *server)
 {
     if (server->loading.file != NULL) {
         load_file_free(server->loading.file);
     }
-    for (unsigned i = 0; i < server->loading.function_count; i++) {
-        blob_drop(server->loading.functions[i]);
-    }
-    mem_free(server->loading.functions);
+    forget_functions(&server->loading);
 }
 
 /* ---- What is told ---- */
@@ -190,6 +198,34 @@ static struct load_file_options options_of(struct server *server)
         .done = loading_on_done,
         .context = server,
     };
+}
+
+bool loading_reload(struct server *server, bool is_flushing, bool replaces)
+{
+    struct load_file_options options = options_of(server);
+    struct load_figures figures;
+    char *error;
+    options.load.replaces = replaces;
+    if (access(options.path, R_OK) != 0) {
+        log_write(LOG_WARNING, "Cannot open %s/%s: %s", server->config->dir, options.path,
+                  strerror(errno));
+        return false;
+    }
+    for (unsigned i = 0; is_flushing && i < keyspace_db_count(server->keyspace); i++) {
+        db_flush(keyspace_db(server->keyspace, i), false);
+    }
+    if (is_flushing) {
+        forget_functions(&server->loading);
+    }
+    bool is_loaded = load_file_now(&options, &figures, &error);
+    if (is_loaded) {
+        note_end(server, &figures);
+    } else {
+        log_write(LOG_WARNING, "Error loading the DB, %s/%s: %s", server->config->dir, options.path,
+                  error);
+    }
+    mem_free(error);
+    return is_loaded;
 }
 
 void loading_begin(struct server *server)

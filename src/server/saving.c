@@ -9,8 +9,6 @@
 
 #include "base/blob.h"
 #include "base/log.h"
-#include "base/mem.h"
-#include "persist/load_file.h"
 #include "persist/rdb_format.h"
 #include "persist/rdb_write.h"
 #include "script/script.h"
@@ -132,35 +130,15 @@ bool server_save_at_end(struct server *server)
 
 /* ---- DEBUG RELOAD ---- */
 
-static bool reload_file(struct server *server, char **error)
-{
-    const struct reload_request *reload = &server->reload;
-    struct load_figures figures;
-    for (unsigned i = 0; reload->has_flush && i < keyspace_db_count(server->keyspace); i++) {
-        db_flush(keyspace_db(server->keyspace, i), false);
-    }
-    return load_file_now(
-        &(struct load_file_options){.path = server->config->db_filename,
-                                    .load = {.keyspace = server->keyspace,
-                                             .limits = &server->limits,
-                                             .work = &server->work,
-                                             .now_ms = server->now.wall_ms,
-                                             .checks_sum = server->config->rdb_checksum,
-                                             .replaces = reload->is_merge}},
-        &figures, error);
-}
-
 void server_reload(struct server *server)
 {
     struct session *session = server->reload.session;
-    char *error = NULL;
+    const struct reload_request *reload = &server->reload;
     const char *reply = NULL;
     if (server->reload.has_save && !saver_save_now(server->saver)) {
         reply = "ERR";
-    } else if (!reload_file(server, &error)) {
-        log_write(LOG_WARNING, "Error loading the RDB file: %s", error);
-        reply = "ERR Error trying to load the RDB dump, check server logs.";
-        mem_free(error);
+    } else if (!loading_reload(server, reload->has_flush, reload->is_merge)) {
+        reply = "ERR Error trying to load the RDB dump";
     } else {
         exec_stats(server->exec)->dirty = 0;
         log_write(LOG_WARNING, "DB reloaded by DEBUG RELOAD");

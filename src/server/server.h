@@ -144,6 +144,11 @@ void loading_init(struct server *server);
  * server->loading.has_failed is set. */
 void loading_begin(struct server *server);
 
+/* DEBUG RELOAD: loads the configured file in one go, with is_flushing in the place of all keys,
+ * else beside them. `replaces`: the file wins over keys that exist. False: the log says why, and
+ * nothing was flushed where the file cannot be opened. */
+bool loading_reload(struct server *server, bool is_flushing, bool replaces);
+
 /* Gives up; loading_deinit follows when the ring is closed. */
 void loading_stop(struct server *server);
 void loading_deinit(struct server *server);
