@@ -34,7 +34,7 @@ enum command_flag {
     CMD_NO_ASYNC_LOADING = 1 << 18,
     CMD_NO_MANDATORY_KEYS = 1 << 19,
     CMD_TOUCHES_ARBITRARY_KEYS = 1 << 20,
-    CMD_REFUSED_WITH_WRITES = 1 << 21, /* While writes are, after a save that failed (PING). */
+    CMD_REFUSED_WITH_WRITES = 1 << 24, /* While writes are, after a save that failed (PING). */
     /* A write whose changes are not asserted by debug builds (it may legally change nothing). */
     CMD_NOT_QUEUED = 1 << 21, /* Runs at once inside MULTI (EXEC, QUIT). COMMAND does not tell. */
     /* Runs a program that may take too long: it runs aside (exec/aside.h), and so does EXEC with

@@ -30,6 +30,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "exec/aside.h"
 #include "persist/mill.h"
 #include "persist/rdb_file.h"
 #include "persist/saver_internal.h"
@@ -384,8 +385,8 @@ static bool is_point_due(const struct saver *saver, const struct save_point *poi
 
 void saver_tick(struct saver *saver)
 {
-    if (saver_is_on(saver)) {
-        return;
+    if (saver_is_on(saver) || aside_is_parked(saver->options.exec)) {
+        return; /* Not in the middle of a script either. */
     }
     if (saver->is_scheduled) {
         saver->is_scheduled = false;

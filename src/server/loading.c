@@ -216,6 +216,7 @@ bool loading_reload(struct server *server, bool is_flushing, bool replaces)
     }
     if (is_flushing) {
         forget_functions(&server->loading);
+        script_flush_libraries(server->script);
     }
     bool is_loaded = load_file_now(&options, &figures, &error);
     if (is_loaded) {

@@ -116,6 +116,7 @@ static void stay(struct server *server)
 
 bool server_save_at_end(struct server *server)
 {
+    script_abort(server->script); /* One that is in the middle would never see its end. */
     if (!wants_save(server)) {
         saver_abort(server->saver);
     } else if (!save_alone(server)) {

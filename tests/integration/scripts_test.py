@@ -129,6 +129,38 @@ class Scripts(Case):
         self.assertIn('[0 lua] "SET" "k" "v"', str(line))
 
 
+class Libraries(Case):
+    CODE = ("#!lua name=lib\n"
+            "redis.register_function('add', function(keys, args) "
+            "return redis.call('INCRBY', keys[1], args[1]) end)")
+
+    def test_they_survive_a_restart(self):
+        with self.own_server() as server:
+            conn = server.connect()
+            self.assertEqual(conn.call("FUNCTION", "LOAD", self.CODE), b"lib")
+            self.assertEqual(conn.call("FCALL", "add", "1", "n", "5"), 5)
+            self.assertEqual(conn.call("SAVE"), "OK")
+            server.restart(crash=True)
+            conn = server.connect()
+            self.assertEqual(conn.call("FCALL", "add", "1", "n", "5"), 10)
+            self.assertEqual(conn.call("FUNCTION", "LIST", "WITHCODE")[0][-1], self.CODE.encode())
+
+    def test_a_payload_brings_them_back(self):
+        self.call("FUNCTION", "FLUSH")
+        self.call("FUNCTION", "LOAD", self.CODE)
+        payload = self.call("FUNCTION", "DUMP")
+        self.assert_error(self.call("FUNCTION", "RESTORE", payload), "ERR Library lib already exists")
+        self.call("FUNCTION", "FLUSH")
+        self.assert_error(self.call("FCALL", "add", "1", "n", "1"), "ERR Function not found")
+        self.assertEqual(self.call("FUNCTION", "RESTORE", payload), "OK")
+        self.assertEqual(self.call("FCALL", "ADD", "1", "n", "1"), 1)
+        broken = payload[:-1] + bytes([payload[-1] ^ 1])
+        self.assert_error(self.call("FUNCTION", "RESTORE", broken, "FLUSH"),
+                          "ERR DUMP payload version or checksum are wrong")
+        self.assertEqual(self.call("FCALL", "add", "1", "n", "1"), 2)
+        self.call("FUNCTION", "FLUSH")
+
+
 class Sandbox(Case):
     """The doors that scripts of the Redis line were got through, each shut."""
 
@@ -308,6 +340,7 @@ class Slow(Case):
         self.start("EXEC")
         self.assertEqual(self.call("SCRIPT", "KILL"), "OK")
         replies = self.runner.read()
+        self.assertEqual(len(replies), 2, replies)
         self.assert_error(replies[0], "ERR ")
         self.assertEqual(replies[1], "PONG")
 
