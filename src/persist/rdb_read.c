@@ -515,7 +515,7 @@ static enum rdb_event read_record(struct rdb_reader *reader, struct rdb_item *it
 
 static enum rdb_event read_foot(struct rdb_reader *reader)
 {
-    uint64_t stored;
+    uint64_t stored = 0;
     if (reader->version < VERSION_WITH_SUM) {
         reader->phase = PHASE_END;
         return RDB_END;
