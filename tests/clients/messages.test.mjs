@@ -157,15 +157,28 @@ test("graphql-redis-subscriptions: what one server publishes the other's clients
   await Promise.all(servers.map((server) => server.close()));
 });
 
-test("Socket.IO: two servers share their rooms through the adapter", async (context) => {
-  const { io } = require("socket.io-client");
-  const children = [1, 2].map(() => fork(new URL("socket_server.mjs", import.meta.url), { env: { ...process.env, OURO_PORT: port } }));
+// Two Socket.IO servers in processes of their own, and their ports.
+async function socketServers(context, adapter) {
+  const env = { ...process.env, OURO_PORT: port, OURO_ADAPTER: adapter };
+  const children = [1, 2].map(() => fork(new URL("socket_server.mjs", import.meta.url), { env }));
   context.after(() => children.forEach((child) => child.kill()));
   const ports = await Promise.all(children.map(async (child) => (await once(child, "message"))[0].port));
-  const sockets = ports.map((number) => io(`http://127.0.0.1:${number}`, { transports: ["websocket"] }));
+  return { children, ports };
+}
+
+// A client of Socket.IO for each of the ports, each in the room "lobby".
+async function inTheLobby(context, ports, options) {
+  const { io } = require("socket.io-client");
+  const sockets = ports.map((number) => io(`http://127.0.0.1:${number}`, { transports: ["websocket"], ...options }));
   context.after(() => sockets.forEach((socket) => socket.close()));
   await Promise.all(sockets.map((socket) => once(socket, "connect")));
   await Promise.all(sockets.map((socket) => socket.emitWithAck("join", "lobby")));
+  return sockets;
+}
+
+test("Socket.IO: two servers share their rooms through the adapter", async (context) => {
+  const { children, ports } = await socketServers(context, "channels");
+  const sockets = await inTheLobby(context, ports);
 
   // To everybody in a room, from the other process.
   const heard = once(sockets[1], "chat");
@@ -179,4 +192,46 @@ test("Socket.IO: two servers share their rooms through the adapter", async (cont
   // A server that is killed leaves at once.
   children[0].kill("SIGKILL");
   await eventually(async () => ((await sockets[1].emitWithAck("servers")) === 1 ? true : undefined));
+});
+
+test("Socket.IO: rooms through a stream, and a client that comes back elsewhere", { timeout: 60000 }, async (context) => {
+  const Redis = require("ioredis-5");
+  const watch = new Redis({ port, host: "127.0.0.1", retryStrategy: null });
+  context.after(() => watch.quit());
+  const { ports } = await socketServers(context, "streams");
+  const [away, present] = await inTheLobby(context, ports, { reconnection: false });
+  // Both servers wait at the end of the stream, and both hear requests.
+  await eventually(async () => (/^blocked_clients:2\r$/m.test(await watch.info("clients")) ? true : undefined));
+  await eventually(async () => ((await away.emitWithAck("servers")) === 2 ? true : undefined));
+
+  // To everybody in a room, from the other process, both ways; and to nobody in another room.
+  for (const [from, to] of [[away, present], [present, away]]) {
+    const heard = once(to, "chat");
+    from.emit("say", "nobody here", "unheard");
+    from.emit("say", "lobby", { text: "hello", bytes: Buffer.from([0, 13, 10, 255]) });
+    const [message] = await heard;
+    assert.equal(message.text, "hello");
+    assert.deepEqual([...message.bytes], [0, 13, 10, 255]);
+  }
+  assert.equal(await present.emitWithAck("count", "lobby"), 2);
+
+  // One loses its connection, misses a message, and gets it from the other server: the session is
+  // under a key that expires, what was said since is in the stream.
+  const before = away.id;
+  away.io.engine.close();
+  const key = await eventually(async () => (await watch.keys("sio:session:*"))[0]);
+  assert.ok(await watch.pttl(key) > 0);
+  const length = await watch.xlen("socket.io");
+  present.emit("say", "lobby", "while you were out");
+  await eventually(async () => ((await watch.xlen("socket.io")) > length ? true : undefined));
+  const missed = once(away, "chat");
+  const back = once(away, "connect");
+  away.io.uri = `http://127.0.0.1:${ports[1]}`;
+  away.connect();
+  await back;
+  assert.equal(away.recovered, true);
+  assert.equal(away.id, before);
+  assert.equal((await missed)[0], "while you were out");
+  assert.equal(await watch.exists(key), 0);
+  assert.equal(await present.emitWithAck("count", "lobby"), 2);
 });
