@@ -326,7 +326,13 @@ static void say_form(struct bed *bed, char kind, const char *form)
         }
     }
     buf_append_byte(&line, '\0');
-    say(&bed->family.fixture, line.data);
+    struct fixture *fixture = &bed->family.fixture;
+    say(fixture, line.data);
+    /* A command that runs in slices: its client sends nothing more before the reply. */
+    while ((fixture->client.session.flags & SESSION_SUSPENDED) != 0) {
+        CHECK(!work_is_idle(&fixture->work));
+        work_run(&fixture->work, 0);
+    }
     buf_deinit(&line);
 }
 
