@@ -16,6 +16,7 @@
  * their hashes, which is the worst for a table that has to split. */
 #include <stdlib.h>
 
+#include "base/assert.h"
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "commands/sets.h"
@@ -309,6 +310,7 @@ enum algebra { INTERSECTION, UNION, DIFFERENCE };
 /* Members that will be looked at: of an intersection, those of the smallest set. */
 static size_t operands_size(enum algebra algebra, const struct operands *operands)
 {
+    ASSERT(operands->count > 0);
     size_t least = SIZE_MAX;
     size_t all = 0;
     for (size_t i = 0; i < operands->count; i++) {

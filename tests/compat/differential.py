@@ -155,7 +155,8 @@ class Pair:
         """The bytes with which each server answers `commands`."""
         token = b"token-%d" % next(self.tokens)
         ending = b"$%d\r\n%s\r\n" % (len(token), token)
-        request = b"".join([encode(*command) for command in commands]) + encode("ECHO", token)
+        request = b"".join([encode(*command) for command in commands])
+        request += encode("DISCARD") + encode("ECHO", token)  # MULTI would queue it.
         flows = [Flow(conn, request, ending) for conn in self.conns]
         with selectors.DefaultSelector() as selector:
             for flow in flows:
@@ -206,7 +207,11 @@ class Flow:
 
     def answer(self):
         if self.received.endswith(self.ending):
-            return bytes(self.received[:-len(self.ending)])
+            replies = bytes(self.received[:-len(self.ending)])
+            for discarded in (b"-ERR DISCARD without MULTI\r\n", b"+OK\r\n"):
+                if replies.endswith(discarded):
+                    return replies[:-len(discarded)]
+            return replies
         return bytes(self.received) + (b"-(closed)\r\n" if self.closed else b"-(no reply)\r\n")
 
 

@@ -7,8 +7,11 @@ ADDED = {"ouro_version", "io_engine", "loop_turns", "loop_longest_turn_usec"}
 # Fields of Redis 7.2 and 7.4.
 ADDED |= {"watching_clients", "total_watched_keys", "total_blocking_keys",
           "total_blocking_keys_on_nokey"}
-# Human forms of figures that belong to scripting, which is not there.
-LEFT_OUT = {"used_memory_lua_human", "used_memory_vm_total_human", "used_memory_scripts_human"}
+# What a save without a fork does.
+ADDED |= {"rdb_walk_" + name for name in (
+    "usec", "slices", "slice_usec_max", "keys_ahead", "elements_ahead", "collections", "held_bytes",
+    "held_bytes_peak", "writers_held_back")}
+LEFT_OUT = set()
 
 
 def fields_of(text):
