@@ -66,13 +66,13 @@ HELLO_MASKED = {b"id", b"version"}
 # ------------------------------------------------------------------------------------- generating
 
 
-def load_families(names):
+def load_families(names, left_out=()):
     """[(cumulative weight)...], [function...] of the chosen families."""
     weights, functions = [], []
     found = sorted(module.name for module in pkgutil.iter_modules(generators.__path__))
     for name in found:
         module = importlib.import_module("generators." + name)
-        if hasattr(module, "COMMANDS") and (not names or name in names):
+        if hasattr(module, "COMMANDS") and (not names or name in names) and name not in left_out:
             for weight, function in module.COMMANDS:
                 weights.append(weight)
                 functions.append(function)
@@ -97,9 +97,9 @@ def read_back(key):
 class Rounds:
     """The commands of round N depend on the seed, N and the families, on nothing else."""
 
-    def __init__(self, seed, families, vocabulary):
+    def __init__(self, seed, families, vocabulary, left_out=()):
         self.seed = seed
-        self.weights, self.functions = load_families(families)
+        self.weights, self.functions = load_families(families, left_out)
         self.vocabulary = vocabulary
 
     def commands(self, number):

@@ -112,7 +112,8 @@ def main():
     listen = ("--notify-keyspace-events", "KEAmn")
     with Server(*listen, kind="redis") as redis, Server(*listen) as ouro:
         with redis.connect() as redis_conn, ouro.connect() as conn:
-            rounds = Rounds(options.seed, families, Vocabulary(conn, redis_conn))
+            # What a queue holds comes as events only later, and would be executed without MULTI.
+            rounds = Rounds(options.seed, families, Vocabulary(conn, redis_conn), {"transactions"})
             made = rounds.commands
             rounds.commands = lambda number: [c for c in made(number) if is_fair(c)]
             sent, passed, failed = differential.run_rounds((redis, ouro), rounds, options)

@@ -10,7 +10,7 @@ ADDED |= {"watching_clients", "total_watched_keys", "total_blocking_keys",
 # What a save without a fork does.
 ADDED |= {"rdb_walk_" + name for name in (
     "usec", "slices", "slice_usec_max", "keys_ahead", "elements_ahead", "collections", "held_bytes",
-    "held_bytes_peak", "writers_held_back")}
+    "held_bytes_peak", "writers_held_back")} | {"rdb_last_file_bytes"}
 LEFT_OUT = set()
 
 

@@ -103,11 +103,11 @@ static inline void fixture_deinit(struct fixture *fixture)
 }
 
 /* Takes what a client was answered, as text. */
-static inline const char *fixture_take_reply(struct fixture *fixture, struct reply *out)
+/* Appends what was replied to the text. */
+static inline void fixture_read_reply(struct fixture *fixture, struct reply *out)
 {
     struct iovec parts[16];
     size_t total;
-    buf_clear(&fixture->text);
     while (!reply_is_empty(out)) {
         unsigned count = reply_peek(out, parts, 16, &total);
         for (unsigned i = 0; i < count; i++) {
@@ -115,6 +115,12 @@ static inline const char *fixture_take_reply(struct fixture *fixture, struct rep
         }
         reply_sent(out, total);
     }
+}
+
+static inline const char *fixture_take_reply(struct fixture *fixture, struct reply *out)
+{
+    buf_clear(&fixture->text);
+    fixture_read_reply(fixture, out);
     buf_append_byte(&fixture->text, '\0');
     return fixture->text.data;
 }
