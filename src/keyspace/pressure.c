@@ -5,7 +5,7 @@
  * quickly a background job tidies up: writers are faster. So writers pay for it as they pay for
  * eviction. What the heap wastes beyond an allowance counts against maxmemory:
  *
- *     |<------------------ maxmemory ------------------>|<- 1/24 ->|
+ *     |<------------------ maxmemory ------------------>|<- 1/32 ->|
  *     | data set                              |  excess | allowance |    waste = excess + allowance
  *                                        full when data + excess reach the limit
  *
@@ -34,7 +34,7 @@
 #include "keyspace/keyspace_internal.h"
 
 enum {
-    PRESSURE_ALLOWANCE_SHARE = 24,  /* Of the limit: 4 %, what slabs and their records cost. */
+    PRESSURE_ALLOWANCE_SHARE = 32,  /* Of the limit: 3.1 %, what slabs and their records cost. */
     PRESSURE_EXCESS_SHARE = 4,      /* At most a quarter of the limit counts. */
     PRESSURE_LOOK_SHARE = 128,      /* Turnover between looks, of the limit ... */
     PRESSURE_LOOK_MIN = 512 * 1024, /* ... but at least so much */
