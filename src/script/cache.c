@@ -315,13 +315,10 @@ static struct cached *add(struct call *call, struct slice text, const char *sha,
         reply_errorf(call->out, "ERR Error compiling script (new function): %s",
                      lua_tostring(script->eval.lua, -1));
         lua_settop(script->eval.lua, 0);
+        vm_collect(&script->eval);
         return NULL;
     }
     int function = vm_keep(&script->eval);
-    if (function == LUA_NOREF) {
-        reply_error(call->out, ERR_NO_MEMORY);
-        return NULL;
-    }
     struct cached *cached = mem_zalloc(sizeof(*cached));
     cached->flags = shebang.flags;
     cached->function = function;

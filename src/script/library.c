@@ -288,6 +288,7 @@ static bool run_load(struct script *script, struct library *library, struct slic
     if (!vm_compile(vm, code, "@user_function")) {
         buf_printf(error, "ERR Error compiling function: %s", lua_tostring(vm->lua, -1));
         lua_settop(vm->lua, 0);
+        vm_collect(vm);
         return false;
     }
     struct library_load load = {.library = library,
@@ -308,6 +309,7 @@ static bool run_load(struct script *script, struct library *library, struct slic
     lua_settop(vm->lua, 0);
     sandbox_set_loading(vm->lua, false);
     script->is_unbounded = false;
+    vm_collect(vm);
     return is_good;
 }
 

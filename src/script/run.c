@@ -223,6 +223,11 @@ static void run_body(void *context)
     }
     script->is_unbounded = false;
     lua_settop(lua, 0);
+    while (!vm_collect_step(run->vm)) {
+        if (run->is_slow && aside_may_park(script->exec)) {
+            aside_park(script->exec);
+        }
+    }
     reply_deinit(&script->reply);
     buf_deinit(&script->slow_words);
     buf_init(&script->slow_words);

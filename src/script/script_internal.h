@@ -34,6 +34,7 @@ struct vm {
     size_t memory;            /* Bytes that it holds. */
     int enter;                /* Kept: the function that prepares and calls scripts. */
     unsigned short random[3]; /* Of math.random: 48 bits, lowest first. */
+    unsigned rounds;          /* Of the collector, that were asked for. */
 };
 
 /* A script being executed. */
@@ -92,6 +93,12 @@ struct vm *vm_of(lua_State *lua);
 
 /* Compiles text (never binary chunks); the function, or the error message, is pushed. */
 bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name);
+
+/* Collects a little garbage while the states hold more than half of what they may. True: enough, or
+ * two rounds of the collector found no more (the first may have begun before things became
+ * garbage). vm_collect goes on until then. */
+bool vm_collect_step(struct vm *vm);
+void vm_collect(struct vm *vm);
 
 /* Keeps the value on top of the stack, which is popped; vm_unkeep lets it go. */
 int vm_keep(struct vm *vm);

@@ -8,8 +8,13 @@
  * for nothing checks byte code, and made-up byte code reads and writes any memory. The collector
  * rests while text is compiled: Lua 5.1 does not keep the chunk's name alive meanwhile.
  *
- * A reply is made of a script's values with the limit off, for an error raised there would leave a
- * half-written reply; it takes a few hundred bytes.
+ * Whatever the server itself does with a state outside of a protected call is done with the limit
+ * off: an error raised there ends the process, or leaves a half-written reply. It takes a few
+ * hundred bytes, so that the limit may be exceeded by as much.
+ *
+ * Lua 5.1 does not collect when an allocation fails, and its collector waits until the heap has
+ * doubled. So garbage at the limit would stay there and fail every script to come: above half of
+ * the limit it is collected when a script has ended.
  *
  * Rejected: LuaJIT (docs/decisions/0041). */
 #include <openssl/sha.h>
@@ -83,7 +88,9 @@ void vm_close(struct vm *vm)
 bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name)
 {
     if (code.len != 0 && *code.data == LUA_SIGNATURE[0]) {
+        vm->script->is_unbounded = true;
         lua_pushfstring(vm->lua, "%s: a binary chunk is no script", chunk_name + 1);
+        vm->script->is_unbounded = false;
         return false;
     }
     lua_gc(vm->lua, LUA_GCSTOP, 0);
@@ -92,23 +99,31 @@ bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name)
     return result == 0;
 }
 
-/* luaL_ref may run out of memory, so it is called protected. */
-static int keep(lua_State *lua)
-{
-    lua_pushinteger(lua, luaL_ref(lua, LUA_REGISTRYINDEX));
-    return 1;
-}
-
 int vm_keep(struct vm *vm)
 {
-    lua_pushcfunction(vm->lua, keep);
-    lua_insert(vm->lua, -2);
-    int reference = LUA_NOREF;
-    if (lua_pcall(vm->lua, 1, 1, 0) == 0) {
-        reference = (int)lua_tointeger(vm->lua, -1);
-    }
-    lua_pop(vm->lua, 1);
+    vm->script->is_unbounded = true;
+    int reference = luaL_ref(vm->lua, LUA_REGISTRYINDEX);
+    vm->script->is_unbounded = false;
     return reference;
+}
+
+bool vm_collect_step(struct vm *vm)
+{
+    enum { STEP_KB = 100 };
+    const struct script *script = vm->script;
+    if (script->eval.memory + script->functions.memory <= script->options.memory_max / 2) {
+        return true;
+    }
+    vm->script->is_unbounded = true; /* A finalizer may need room for its call. */
+    bool is_round = lua_gc(vm->lua, LUA_GCSTEP, STEP_KB) != 0;
+    vm->script->is_unbounded = false;
+    return is_round && ++vm->rounds % 2 == 0;
+}
+
+void vm_collect(struct vm *vm)
+{
+    while (!vm_collect_step(vm)) {
+    }
 }
 
 void vm_unkeep(struct vm *vm, int reference)

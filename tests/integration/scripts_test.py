@@ -262,6 +262,32 @@ class Sandbox(Case):
             self.assertEqual(conn.call("EVAL", script % "1e4", "0"), 10000)
 
 
+    def test_at_the_limit_of_memory_the_server_and_small_scripts_go_on(self):
+        if IS_REDIS:
+            self.skipTest("redis-server does not bound it")
+        with self.own_server("--script-memory-max", "2mb") as server:
+            conn = server.connect()
+            for turn in range(5):
+                greedy = "local t = {} for i = 1, 1e7 do t[i] = {i} end return %d" % turn
+                self.assert_error(conn.call("EVAL", greedy, "0"), "ERR not enough memory")
+                self.assert_error(conn.call("EVAL", b"\x1bLua", "0"), "ERR Error compiling script")
+                small = "local t = {} for i = 1, 100 do t[i] = i end return #t + %d" % turn
+                self.assertEqual(conn.call("EVAL", small, "0"), 100 + turn)
+            # Scripts that are loaded stay, until there is no room for more.
+            reply = b""
+            for number in range(1000):
+                reply = conn.call("SCRIPT", "LOAD", "return '%s%d'" % ("x" * 20000, number))
+                if not isinstance(reply, bytes):
+                    break
+            self.assert_error(reply, "ERR Error compiling script (new function): not enough memory")
+            for hostile in (b"\x1bLua", b"return 1 +", b"error('x')", b"return {err = 'E x'}"):
+                conn.call("EVAL", hostile, "0")
+                conn.call("FUNCTION", "LOAD", b"#!lua name=a\n" + hostile)
+            self.assertEqual(conn.call("PING"), "PONG")
+            self.assertEqual(conn.call("SCRIPT", "FLUSH"), "OK")
+            self.assertEqual(conn.call("EVAL", "return 1", "0"), 1)
+
+
 class Slow(Case):
     """Scripts that do not end by themselves, or not soon."""
     LOOP = "while true do end"
