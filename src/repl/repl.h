@@ -1,0 +1,141 @@
+/* Replication, as the server sees it. One struct repl per server: it is the primary of any number
+ * of replicas, or a replica of one primary, and then may have replicas of its own.
+ *
+ *     one turn:  net_drain -> repl_drain (what the primary sent is executed)
+ *                -> ... repl_step (full synchronisations) ...
+ *                -> repl_pump (what was written goes to replicas) -> net_flush
+ *
+ * README.md says which file does what. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "exec/exec.h"
+#include "net/net.h"
+#include "persist/saver.h"
+#include "ring/ring.h"
+
+struct codec_out;
+struct repl;
+
+enum { REPL_ID_LEN = 40 };
+
+/* What only the server can do. */
+struct repl_host {
+    void *context;
+    /* The role changed: letter of the log, HELLO's role, gates, who expires keys. */
+    void (*on_role)(void *context, bool is_replica);
+    /* Writes libraries of functions before the databases of a snapshot; see walk_options. */
+    unsigned (*write_more)(void *context, struct codec_out *out);
+};
+
+struct repl_options {
+    struct exec *exec; /* Borrowed, as the following. */
+    struct ring *ring;
+    struct net *net;
+    struct saver *saver;
+    struct repl_host host; /* Copied. */
+    struct slice speaks;   /* The version of Redis that is spoken; lives as long as repl. */
+    bool is_threaded;      /* Snapshots are packed by a thread; else by the core thread. */
+};
+
+enum repl_load { REPL_LOAD_DISABLED, REPL_LOAD_EMPTY, REPL_LOAD_SWAP, REPL_LOAD_FLUSH };
+
+/* The directives; texts are copied by repl_configure. */
+struct repl_config {
+    /* As a primary. */
+    int64_t backlog_size;           /* repl-backlog-size */
+    int64_t backlog_ttl_s;          /* repl-backlog-ttl; 0: for ever. */
+    int64_t ping_period_s;          /* repl-ping-replica-period */
+    int64_t timeout_s;              /* repl-timeout, of both roles. */
+    bool is_diskless;               /* repl-diskless-sync */
+    int64_t diskless_delay_s;       /* repl-diskless-sync-delay */
+    int64_t diskless_replicas_max;  /* repl-diskless-sync-max-replicas; 0: no bound. */
+    int64_t replicas_min;           /* min-replicas-to-write */
+    int64_t lag_max_s;              /* min-replicas-max-lag */
+    bool has_packing, has_checksum; /* rdbcompression, rdbchecksum: of snapshots sent. */
+    struct output_limit output;     /* client-output-buffer-limit replica */
+    bool is_nodelay_off;            /* repl-disable-tcp-nodelay */
+    int64_t guard_timeout_s;        /* empty-primary-guard-timeout; 0: no guard. */
+
+    /* As a replica. */
+    enum repl_load load;         /* repl-diskless-load */
+    bool serves_stale;           /* replica-serve-stale-data */
+    bool is_read_only;           /* replica-read-only */
+    bool ignores_memory;         /* replica-ignore-maxmemory */
+    bool is_announced;           /* replica-announced */
+    int64_t priority;            /* replica-priority */
+    const char *announce_ip;     /* replica-announce-ip; "": what the primary sees. */
+    int64_t announce_port;       /* replica-announce-port; 0: `port`. */
+    int64_t port;                /* Where this server listens. */
+    const char *user, *password; /* masteruser, masterauth; "": none. */
+    const char *dir;             /* Where temporary files go. */
+};
+
+struct repl *repl_new(const struct repl_options *options);
+
+/* All sessions but its own must be closed before, and the ring must still turn. */
+void repl_free(struct repl *repl);
+void repl_configure(struct repl *repl, const struct repl_config *config);
+
+/* PSYNC, SYNC, REPLCONF, REPLICAOF, SLAVEOF, ROLE, WAIT, FAILOVER. */
+void repl_register(struct repl *repl);
+
+/* ---- The turn ---- */
+
+/* Executes what the primary sent until `deadline_mono_us`; true: more is left. */
+bool repl_drain(struct repl *repl, int64_t deadline_mono_us);
+
+/* Hands replicas what is new in the stream. Before net_flush. */
+void repl_pump(struct repl *repl);
+
+/* Full synchronisations: their next slice, and when it is due (monotonic us; INT64_MAX: none). */
+void repl_step(struct repl *repl);
+int64_t repl_due_us(const struct repl *repl);
+
+/* Ten times a second or so: pings, timeouts, limits, reconnection. */
+void repl_tick(struct repl *repl);
+
+/* ---- Who we are ---- */
+
+bool repl_is_replica(const struct repl *repl);
+
+/* Where the stream stands, for files that are saved and loaded. */
+struct repl_facts {
+    char id[REPL_ID_LEN + 1];
+    int64_t offset;
+    int db; /* That the stream has selected; -1: the next command selects one. */
+};
+
+/* False: there is no history worth saving. */
+bool repl_facts(const struct repl *repl, struct repl_facts *facts);
+
+/* What the file that was loaded at start said. */
+void repl_restore(struct repl *repl, const struct repl_facts *facts);
+
+/* ---- Gates: each NULL, or the text of the refusal ---- */
+
+/* min-replicas-to-write. */
+const char *repl_refuses_writes(const struct repl *repl);
+
+/* ---- Figures ---- */
+
+/* The lines of INFO replication. */
+void repl_info(const struct repl *repl, struct buf *out);
+
+struct repl_stats {
+    uint64_t sync_full, sync_partial_ok, sync_partial_err;
+    uint64_t bytes_in, bytes_out; /* total_net_repl_... */
+    uint64_t replica_count;
+    size_t backlog_memory, replicas_memory; /* mem_replication_backlog, mem_clients_slaves */
+};
+void repl_stats(const struct repl *repl, struct repl_stats *stats);
+void repl_reset_stats(struct repl *repl);
+
+/* Bytes that replication occupies: backlog, snapshots under way, the link. Never counted as data.
+ */
+size_t repl_memory(const struct repl *repl);

@@ -1,0 +1,162 @@
+/* What the files of repl/ share: struct repl, struct replica, and who may call what. Never included
+ * outside this folder. */
+#pragma once
+
+#include "base/list.h"
+#include "repl/backlog.h"
+#include "repl/repl.h"
+
+struct link;
+struct sync;
+
+/* ---- As a primary: the replicas ---- */
+
+/*     REPLCONF        PSYNC, SYNC          sync.c: its snapshot begins     it is sent
+ *   --> HANDSHAKE ---------> WAIT_SYNC -----------------------> SENDING --------------> ONLINE
+ *            '------------------ PSYNC: partial ------------------------------------------^    */
+enum replica_state {
+    REPLICA_HANDSHAKE, /* It has told something of itself; not a replica yet. */
+    REPLICA_WAIT_SYNC, /* Wants a full synchronisation. */
+    REPLICA_SENDING,   /* Its snapshot is under way; the cursor stands at the snapshot's moment. */
+    REPLICA_ONLINE,    /* Gets the stream. */
+};
+
+enum replica_capability {
+    REPLICA_CAPA_EOF = 1 << 0,    /* Takes snapshots of a length that is not told ahead. */
+    REPLICA_CAPA_PSYNC2 = 1 << 1, /* Takes +CONTINUE with an id. */
+};
+
+struct replica {
+    struct list link; /* Of repl->replicas, unless HANDSHAKE. */
+    struct repl *repl;
+    struct session *session;
+    enum replica_state state;
+    unsigned capabilities; /* enum replica_capability */
+    bool is_plain;         /* Came by SYNC: acknowledges nothing and is answered without a line. */
+    bool is_rdb_only;      /* Wants the snapshot alone (redis-cli --rdb). */
+    unsigned excluded;     /* REPLCONF rdb-filter-only: enum replica_excluded. */
+    bool is_eof_form;      /* Its snapshot is sent in the $EOF form. */
+    bool awaits_ack;       /* The stream begins with its first acknowledgement ($EOF form). */
+    bool is_cut_off;       /* Is being closed. */
+    char *announced_ip;    /* REPLCONF ip-address; owned, or NULL. */
+    int announced_port;    /* REPLCONF listening-port. */
+    int64_t acked;         /* Offset of the last acknowledgement; 0: none. */
+    int64_t acked_us;      /* When it came, or when the replica came online; monotonic. */
+    int64_t soft_since_us; /* Above the soft output limit since then; 0: it is not. */
+    struct backlog_cursor cursor; /* Open from SENDING on. */
+
+    /* sync.c's own. */
+    struct list sync_link;
+    void *sync_state;
+};
+
+enum replica_excluded {
+    REPLICA_NO_DATA = 1 << 0,
+    REPLICA_NO_FUNCTIONS = 1 << 1,
+};
+
+struct feed {
+    int db;              /* That the stream has selected; -1: none. */
+    bool is_on;          /* Commands are told and encoded. */
+    bool is_in_unit;     /* A unit has begun. */
+    bool is_wrapped;     /* MULTI stands before it. */
+    int64_t unit_at;     /* Offset before the unit's first byte, SELECT not counted. */
+    uint64_t unit_count; /* Commands of the unit so far. */
+};
+
+struct wait_list {
+    struct list waiting; /* Of struct wait. */
+    bool wants_ack;      /* GETACK goes into the stream at the end of the turn. */
+};
+
+struct repl {
+    struct repl_options options;
+    struct exec *exec;
+    const struct clock_now *now;
+    struct repl_config config; /* Texts owned. */
+
+    bool is_replica;
+    char id[REPL_ID_LEN + 1];
+    char id2[REPL_ID_LEN + 1]; /* "000...": none. */
+    int64_t id2_offset;        /* Up to which id2 is ours; -1: none. */
+    struct backlog backlog;
+    struct feed feed;
+
+    /* As a primary. */
+    struct list replicas; /* Of struct replica, oldest first; those in HANDSHAKE are not on it. */
+    unsigned replica_count;
+    unsigned good_count; /* min_slaves_good_slaves; kept while min-replicas-to-write is set. */
+    int64_t next_ping_us;
+    int64_t alone_since_us; /* Since when there is no replica; for repl-backlog-ttl. */
+    struct wait_list waits;
+    struct sync *sync;
+    struct repl_stats stats;
+
+    /* As a replica. */
+    struct link *upstream;
+};
+
+/* ---- repl.c ---- */
+
+void repl_draw_id(struct repl *repl); /* A new id. */
+void repl_forget_id2(struct repl *repl);
+
+/* Promotion: the id so far becomes the second, up to the end; a new one is drawn. */
+void repl_shift_id(struct repl *repl);
+
+/* Opens the backlog, where it is closed, for a history of our own: with a new id. */
+void repl_open_backlog(struct repl *repl);
+
+/* Drops all replicas, closes the backlog and draws a new id: the history has a hole. */
+void repl_lose_backlog(struct repl *repl, const char *why);
+
+/* ---- feed.c ---- */
+
+/* Switches the feed on or off as role and backlog want it. */
+void feed_update(struct repl *repl);
+
+/* The next command of the stream is preceded by SELECT. */
+void feed_forget_db(struct repl *repl);
+
+/* A command of the server's own: PING, REPLCONF GETACK. False: in the middle of a unit, later. */
+bool feed_own(struct repl *repl, struct slice encoded);
+
+/* ---- primary.c ---- */
+
+/* sync.c: the snapshot for this replica begins now: opens its cursor at the end of the stream,
+ * answers +FULLRESYNC (nothing to SYNC). State SENDING. */
+void replica_snapshot_begins(struct replica *replica, bool is_eof_form);
+
+/* sync.c: all of the snapshot was handed to its connection. */
+void replica_online(struct replica *replica);
+
+/* Closes its connection, with a line in the log. */
+void replica_drop(struct replica *replica, const char *why);
+void replicas_drop_all(struct repl *repl, const char *why);
+
+/* "127.0.0.1:7002": as logs name it; in a buffer of 160 bytes. */
+const char *replica_name(const struct replica *replica, char *name);
+
+/* ---- wait.c ---- */
+
+void waits_step(struct repl *repl); /* An acknowledgement came, or time passed. */
+int64_t waits_due_us(const struct repl *repl);
+
+/* ---- sync.c ---- */
+
+struct sync *sync_new(struct repl *repl);
+void sync_free(struct sync *sync);
+void sync_add(struct sync *sync, struct replica *replica);    /* Wants a full synchronisation. */
+void sync_remove(struct sync *sync, struct replica *replica); /* It has gone. */
+void sync_step(struct sync *sync);
+int64_t sync_due_us(const struct sync *sync);
+size_t sync_memory(const struct sync *sync);
+
+/* ---- link.c and role.c ---- */
+
+void link_tick(struct repl *repl);
+bool link_drain(struct repl *repl, int64_t deadline_mono_us);
+void link_info(const struct repl *repl, struct buf *out); /* Fields of a replica. */
+void link_free(struct repl *repl);
+size_t link_memory(const struct repl *repl);
+void role_register(struct repl *repl); /* REPLICAOF, SLAVEOF, FAILOVER. */
