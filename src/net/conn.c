@@ -38,7 +38,7 @@
 #include "base/mem.h"
 #include "net/net_internal.h"
 
-static_assert(sizeof(struct conn) <= 896, "an idle connection costs less than 1,000 bytes");
+static_assert(sizeof(struct conn) <= 768, "an idle connection costs less than 1,000 bytes");
 
 void conn_log(struct conn *conn, enum log_level level, const char *before, const char *after)
 {

@@ -89,17 +89,21 @@ struct ring_op {
     uint8_t kind; /* enum ring_op_kind */
     bool cancelled;
     bool is_finished; /* `result` is known; waits to be called back. */
-    int fd;
-    uint32_t heap_index; /* Timers: place in the ring's heap. */
+    union {
+        int fd;
+        uint32_t heap_index; /* Timers: place in the ring's heap. */
+    };
     int result;
     int64_t due_mono_us; /* Timers. */
     char *data;          /* The unsent or unread part. */
     size_t len;
-    size_t done_len;       /* Bytes already moved by earlier short transfers. */
-    int64_t offset;        /* Files. */
-    struct msghdr message; /* SEND_PARTS, CONNECT. */
-    struct list link;      /* Engine queues. */
-    void *engine;          /* Engine-private. */
+    size_t done_len; /* Bytes already moved by earlier short transfers. */
+    union {
+        int64_t offset;        /* Files; -1 for whatever else has `data`. */
+        struct msghdr message; /* SEND_PARTS. */
+    };
+    struct list link; /* Engine queues. */
+    void *engine;     /* Engine-private. */
 };
 
 struct ring_options {

@@ -53,8 +53,9 @@ def large_cases(case, size):
                                                       "element:%012d" % n))
 
     def entries():
-        return chunked(10000, lambda n: encode("XADD", "large:stream", "%d-1" % (n + 1),
-                                               "field", n))
+        for requests, count in chunked(10000, lambda n: encode("XADD", "large:stream",
+                                                               "%d-1" % (n + 1), "field", n)):
+            yield requests, 2 * count  # A bulk string is two lines.
 
     return [
         case("hgetall_1000", count=8000, fill=fields, filled=["large:hash"],

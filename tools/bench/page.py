@@ -96,7 +96,7 @@ def preamble(target, versions):
     servers = "; ".join(named).replace(OURO_URING, "Ouro")
     today = datetime.date.today().isoformat()
     lines = ["Measured on %s with `%s`." % (today, make_command(target)),
-             "Machine: %s. Servers: %s." % (machine(), servers), ""]
+             "Machine: %s.%s" % (machine(), " Servers: %s." % servers if servers else ""), ""]
     if scale() < 1:
         lines += ["**A quick run: it shows that measuring works; its figures mean nothing and are not"
                   " judged. There were %g times the keys that the titles name.**" % scale(), ""]

@@ -121,12 +121,15 @@ class Link:
         self.socket.sendall(requests)
 
     def await_load(self, count):
-        """Reads `count` replies of one line each, none of which may be an error."""
+        """Reads `count` lines of replies, none of which may begin an error."""
+        rest = b""
         while count > 0:
-            data = self.receive()
-            if b"-" in data:
-                raise Failed(data.partition(b"-")[2].partition(b"\r\n")[0].decode())
-            count -= data.count(b"\n")
+            lines = (rest + self.receive()).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                if line[:1] == b"-":
+                    raise Failed(line[1:].strip().decode())
+            count -= len(lines)
 
     def load(self, chunks):
         """Sends (requests, count) after (requests, count), each once the one before is answered."""
