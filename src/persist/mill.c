@@ -8,7 +8,7 @@
  * That costs about 0.4 us for 64 bytes, more than all that the core thread does for such a key; so
  * it is done here. The checksum is taken of each block when it is full.
  *
- * The thread allocates nothing but scratch room for long texts: sheets go back to the core thread,
+ * The thread allocates blocks and scratch room for long texts; sheets go back to the core thread,
  * which alone may drop the blobs in them.
  *
  * Invariants: 1. `lock` guards the lists, fed, and the two wishes. 2. A sheet is waiting, in hand,
@@ -54,6 +54,21 @@ struct mill {
 
 /* ---- Blocks ---- */
 
+static struct mill_block *block_new(void)
+{
+    struct mill_block *block = mem_alloc(sizeof(*block));
+    *block = (struct mill_block){.blob = blob_try_new(MILL_BLOCK_LEN)};
+    ASSERT(block->blob != NULL);
+    list_init(&block->link);
+    return block;
+}
+
+void mill_block_free(struct mill_block *block)
+{
+    blob_drop(block->blob);
+    mem_free_sized(block, sizeof(*block));
+}
+
 static void block_send(struct mill *mill, bool is_last)
 {
     struct mill_block *block = mill->block;
@@ -83,12 +98,11 @@ static bool block_begin(struct mill *mill)
     }
     pthread_mutex_unlock(&mill->lock);
     if (block == NULL && !is_stopping) {
-        block = mem_alloc(sizeof(*block));
+        block = block_new();
     }
     if (block != NULL) {
-        block->len = 0;
+        block->blob->len = 0;
         block->is_last = false;
-        list_init(&block->link);
     }
     mill->block = block;
     return block != NULL && !is_stopping;
@@ -97,7 +111,7 @@ static bool block_begin(struct mill *mill)
 static void sum_block(struct mill *mill)
 {
     if (mill->options.has_checksum) {
-        mill->crc = crc64(mill->crc, slice_of(mill->block->bytes, mill->block->len));
+        mill->crc = crc64(mill->crc, blob_slice(mill->block->blob));
     }
 }
 
@@ -107,14 +121,14 @@ static void put_bytes(struct mill *mill, const char *bytes, size_t len)
         if (mill->block == NULL && !block_begin(mill)) {
             return;
         }
-        struct mill_block *block = mill->block;
-        size_t room = MILL_BLOCK_LEN - block->len;
+        struct blob *blob = mill->block->blob;
+        size_t room = MILL_BLOCK_LEN - blob->len;
         size_t part = len < room ? len : room;
-        memcpy(block->bytes + block->len, bytes, part);
-        block->len += part;
+        memcpy(blob->bytes + blob->len, bytes, part);
+        blob->len += part;
         bytes += part;
         len -= part;
-        if (block->len == MILL_BLOCK_LEN) {
+        if (blob->len == MILL_BLOCK_LEN) {
             sum_block(mill);
             block_send(mill, false);
         }
@@ -124,7 +138,7 @@ static void put_bytes(struct mill *mill, const char *bytes, size_t len)
 /* The checksum may need a second block; it is not part of what is summed up. */
 static void put_end(struct mill *mill)
 {
-    if (mill->block != NULL && MILL_BLOCK_LEN - mill->block->len < RDB_CRC_LEN) {
+    if (mill->block != NULL && MILL_BLOCK_LEN - mill->block->blob->len < RDB_CRC_LEN) {
         sum_block(mill);
         block_send(mill, false);
     }
@@ -133,8 +147,9 @@ static void put_end(struct mill *mill)
     }
     sum_block(mill);
     uint64_t word = htole64(mill->crc);
-    memcpy(mill->block->bytes + mill->block->len, &word, sizeof(word));
-    mill->block->len += sizeof(word);
+    struct blob *blob = mill->block->blob;
+    memcpy(blob->bytes + blob->len, &word, sizeof(word));
+    blob->len += sizeof(word);
     block_send(mill, true);
 }
 
@@ -283,7 +298,7 @@ static void free_blocks(struct list *blocks)
     while (!list_is_empty(blocks)) {
         struct mill_block *block = LIST_OWNER(blocks->next, struct mill_block, link);
         list_remove(&block->link);
-        mem_free_sized(block, sizeof(*block));
+        mill_block_free(block);
     }
 }
 
@@ -306,7 +321,7 @@ void mill_free(struct mill *mill)
     free_blocks(&mill->ready);
     free_blocks(&mill->free);
     if (mill->block != NULL) {
-        mem_free_sized(mill->block, sizeof(*mill->block));
+        mill_block_free(mill->block);
     }
     pthread_cond_destroy(&mill->changed);
     pthread_mutex_destroy(&mill->lock);
@@ -354,6 +369,7 @@ struct mill_block *mill_take(struct mill *mill)
 
 void mill_give_back(struct mill *mill, struct mill_block *block)
 {
+    ASSERT(block->blob->refs == 1);
     pthread_mutex_lock(&mill->lock);
     list_push_back(&mill->free, &block->link);
     pthread_cond_signal(&mill->changed);

@@ -11,13 +11,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/blob.h"
 #include "base/list.h"
 #include "persist/rope.h"
 
 #ifdef OURO_HOSTILE
 enum { MILL_BLOCK_LEN = 300 };
 #else
-enum { MILL_BLOCK_LEN = 128 * 1024 };
+enum { MILL_BLOCK_LEN = 128 * 1024 - sizeof(struct blob) }; /* One allocation of 128 KiB. */
 #endif
 enum { MILL_BLOCKS_MAX = 16 };
 
@@ -29,12 +30,11 @@ struct mill_options {
     bool has_checksum; /* rdbchecksum */
 };
 
-/* Bytes of the file, in order. */
+/* Bytes of the file, in order: a blob, so that several who send it may share it. */
 struct mill_block {
     struct list link;
-    size_t len;
+    struct blob *blob; /* The block's reference. */
     bool is_last;
-    char bytes[MILL_BLOCK_LEN];
 };
 
 /* NULL: no thread, no memory. */
@@ -49,9 +49,13 @@ void mill_feed(struct mill *mill, struct rope *rope);
 /* Nothing follows: the checksum is added, and the last block is marked. */
 void mill_finish(struct mill *mill);
 
-/* The next finished block, NULL when there is none yet; mill_give_back when it has been used. */
+/* The next finished block, NULL when there is none yet; mill_give_back when it has been used and
+ * nobody else refers to its blob. */
 struct mill_block *mill_take(struct mill *mill);
 void mill_give_back(struct mill *mill, struct mill_block *block);
+
+/* Frees a block that was taken from a mill which is gone; its blob lives on with others. */
+void mill_block_free(struct mill_block *block);
 
 /* Bytes that were fed and are not milled yet. Frees sheets that are. */
 size_t mill_backlog(struct mill *mill);

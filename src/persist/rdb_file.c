@@ -88,15 +88,15 @@ static void write_next(struct rdb_file *file)
         file->block = mill_take(file->mill);
     }
     if (file->block != NULL) {
-        ring_write(file->ring, &file->op, file->fd, file->block->bytes, file->block->len,
-                   (int64_t)file->written);
+        ring_write(file->ring, &file->op, file->fd, file->block->blob->bytes,
+                   file->block->blob->len, (int64_t)file->written);
     }
 }
 
 static void wrote(struct rdb_file *file)
 {
     bool is_last = file->block->is_last;
-    file->written += file->block->len;
+    file->written += file->block->blob->len;
     give_back(file);
     if (is_last) {
         file->step = RDB_FILE_SYNCING;

@@ -60,7 +60,7 @@ static bool may_answer_later(const struct call *call)
 static void save_run(struct call *call)
 {
     struct saver *saver = call->family;
-    if (saver_is_on(saver)) {
+    if (saver_is_busy(saver)) {
         reply_error(call->out, ERR_IN_PROGRESS);
         return;
     }
@@ -82,7 +82,7 @@ static void bgsave_run(struct call *call)
     bool has_schedule = call->args.count == 2 && call_is(call, 1, "SCHEDULE");
     if (call->args.count > 1 && !has_schedule) {
         reply_error(call->out, ERR_SYNTAX);
-    } else if (saver_is_on(saver)) {
+    } else if (saver_is_busy(saver)) {
         reply_error(call->out, ERR_IN_PROGRESS);
     } else if (call->is_inner) {
         /* Within a transaction: after it. */

@@ -1,18 +1,5 @@
-/* A save: the walk, the mill and the file, and the time that they take.
- *
- *     core thread   | drain | .. | slice | flush | drain | ..... | slice | ...
- *                                  walk -> rope ----.                 file <- blocks
- *     mill's thread                                 '-> LZF, CRC --------^
- *
- * Time. Under load a slice takes at most SLICE_US, and then as much time passes as makes the walk's
- * share what is configured; when no command came since the last slice, the next follows at once. A
- * slice does nothing while the mill has BACKLOG_MAX to do or the disk lags: then the walk waits,
- * and nobody else.
- *
- * Memory. What commands change meanwhile is written ahead, and held until its turn (walk.c). Above
- * HELD_HIGH the walk takes the larger part of the time; above HELD_MAX writers are held back for
- * some milliseconds at a time, as CLIENT PAUSE WRITE does, until there is less. Readers go on. So a
- * save takes a bounded amount of memory, however slow the disk and however busy the writers.
+/* A save: a pass over the keyspace (pass.c) whose blocks go into a file (rdb_file.c), and the
+ * bookkeeping around it.
  *
  * Bookkeeping is Redis's: `dirty` counts changes since the last save, a success takes off what it
  * had counted when the save began; a save that failed is tried again after RETRY_S. */
@@ -27,32 +14,13 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "exec/aside.h"
-#include "persist/mill.h"
 #include "persist/rdb_file.h"
 #include "persist/saver_internal.h"
 
-enum {
-#ifdef OURO_HOSTILE
-    SLICE_US = 1,
-    BACKLOG_MAX = 1000,
-    FEED_MIN = 1,
-#else
-    SLICE_US = 150,
-    BACKLOG_MAX = 2 * 1024 * 1024, /* Bytes that the mill may have before it. */
-    FEED_MIN = 16 * 1024,          /* Bytes that are worth waking the mill for. */
-#endif
-    FEED_MAX = 256 * 1024, /* Bytes of one slice. */
-    POLL_US = 500,         /* While the walk has to wait for mill or disk. */
-    HELD_HIGH = 16 * 1024 * 1024,
-    HELD_MAX = 32 * 1024 * 1024,
-    HIGH_SHARE_PERCENT = 75,
-    HOLD_BACK_MS = 4,
-    RETRY_S = 5,
-};
+enum { RETRY_S = 5 };
 
 /* ---- Life ---- */
 
@@ -113,16 +81,18 @@ const struct saver_stats *saver_stats(const struct saver *saver)
 
 bool saver_is_on(const struct saver *saver)
 {
-    return saver->mill != NULL;
+    return saver->pass != NULL;
+}
+
+bool saver_is_busy(const struct saver *saver)
+{
+    return saver->pass != NULL || saver->lent != NULL;
 }
 
 size_t saver_held(struct saver *saver)
 {
-    if (!saver_is_on(saver)) {
-        return 0;
-    }
-    size_t walked = saver->walk == NULL ? 0 : walk_held(saver->walk) + walk_out(saver->walk)->bytes;
-    return walked + mill_backlog(saver->mill);
+    struct pass *pass = saver_is_on(saver) ? saver->pass : saver->lent;
+    return pass == NULL ? 0 : pass_held(pass);
 }
 
 /* ---- Beginning and end ---- */
@@ -138,51 +108,82 @@ static void begin_file(struct saver *saver)
     char temp[RDB_PATH_MAX];
     snprintf(path, sizeof(path), "%s/%s", saver->config.dir, saver->config.file_name);
     snprintf(temp, sizeof(temp), "%s/temp-%ld.rdb", saver->config.dir, saver->options.pid);
-    saver->file =
-        (struct rdb_file){.mill = saver->mill, .is_syncing_along = saver->config.is_syncing_along};
+    saver->file = (struct rdb_file){.mill = pass_mill(saver->pass),
+                                    .is_syncing_along = saver->config.is_syncing_along};
     rdb_file_begin(&saver->file, saver->options.ring, path, temp);
+}
+
+static struct pass_options pass_options_of(struct saver *saver)
+{
+    return (struct pass_options){.exec = saver->options.exec,
+                                 .ring = saver->options.ring,
+                                 .speaks = saver->options.speaks,
+                                 .is_threaded = saver->options.is_threaded,
+                                 .has_packing = saver->config.has_packing,
+                                 .has_checksum = saver->config.has_checksum,
+                                 .share_percent = saver->config.share_percent,
+                                 .stats = &saver->stats.pass,
+                                 .write_more = saver->write_more,
+                                 .more_context = saver->more_context};
 }
 
 bool saver_begin(struct saver *saver)
 {
     struct exec *exec = saver->options.exec;
-    if (saver_is_on(saver)) {
+    if (saver_is_busy(saver)) {
         return false;
     }
     saver->tried_s = exec_now(exec)->wall_ms / 1000;
     saver->stats.begun++;
-    saver->mill = mill_new(&(struct mill_options){.is_threaded = saver->options.is_threaded,
-                                                  .has_packing = saver->config.has_packing,
-                                                  .has_checksum = saver->config.has_checksum});
-    if (saver->mill == NULL) {
+    struct pass_options options = pass_options_of(saver);
+    saver->pass = pass_new(&options);
+    if (saver->pass == NULL) {
         log_write(LOG_WARNING, "Can't save in background: no thread could be started");
         saver->stats.is_last_bad = true;
         return false;
     }
-    saver->walk = walk_new(&(struct walk_options){.keyspace = exec_keyspace(exec),
-                                                  .speaks = saver->options.speaks,
-                                                  .now_ms = exec_now(exec)->wall_ms,
-                                                  .used_memory = mem_used(),
-                                                  .write_more = saver->write_more,
-                                                  .more_context = saver->more_context});
     begin_file(saver);
     saver->dirty_before = exec_stats(exec)->dirty;
-    struct saver_stats *stats = &saver->stats;
-    stats->begun_us = now_us(saver);
-    stats->walk_us = stats->slice_count = stats->slice_us_max = stats->file_bytes = 0;
-    stats->held_peak = 0;
-    stats->walk = *walk_stats(saver->walk);
-    saver->due_us = stats->begun_us;
+    saver->stats.begun_us = now_us(saver);
+    saver->stats.file_bytes = 0;
     return true;
 }
 
-static void end_walk(struct saver *saver)
+struct pass *saver_lend_pass(struct saver *saver, const struct saver_lease *lease)
 {
-    if (saver->walk != NULL) {
-        saver->stats.walk = *walk_stats(saver->walk);
-        walk_free(saver->walk);
-        saver->walk = NULL;
+    if (saver_is_busy(saver)) {
+        return NULL;
     }
+    struct pass_options options = pass_options_of(saver);
+    options.write_more = lease->write_more;
+    options.more_context = lease->context;
+    options.has_no_data = lease->has_no_data;
+    saver->lent = pass_new(&options);
+    if (saver->lent == NULL) {
+        log_write(LOG_WARNING, "Can't synchronise replicas: no thread could be started");
+    }
+    saver->on_yield = lease->on_yield;
+    saver->yield_context = lease->context;
+    saver->stats.begun_us = now_us(saver);
+    return saver->lent;
+}
+
+static void note_duration(struct saver *saver)
+{
+    saver->stats.last_duration_s = (now_us(saver) - saver->stats.begun_us) / 1000000;
+}
+
+void saver_end_lease(struct saver *saver)
+{
+    ASSERT(saver->lent != NULL);
+    saver->lent = NULL;
+    note_duration(saver);
+}
+
+static void end_pass(struct saver *saver)
+{
+    pass_free(saver->pass);
+    saver->pass = NULL;
 }
 
 static void note_success(struct saver *saver)
@@ -192,15 +193,15 @@ static void note_success(struct saver *saver)
     saver->stats.last_save_s = exec_now(saver->options.exec)->wall_ms / 1000;
     saver->stats.is_last_bad = false;
     log_write(LOG_NOTICE, "DB saved on disk: %llu keys, %llu bytes",
-              (unsigned long long)saver->stats.walk.keys_told,
+              (unsigned long long)saver->stats.pass.walk.keys_told,
               (unsigned long long)saver->stats.file_bytes);
 }
 
-static void note_failure(struct saver *saver)
+static void note_failure(struct saver *saver, bool has_no_memory)
 {
     const struct rdb_file *file = &saver->file;
     saver->stats.is_last_bad = true;
-    if (saver->has_no_memory) {
+    if (has_no_memory) {
         log_write(LOG_WARNING, "Error saving the DB: out of memory. The old file stays as it was");
     } else {
         bool is_old = file->failed_step <= RDB_FILE_RENAMING;
@@ -215,105 +216,34 @@ static void finish(struct saver *saver)
 {
     bool is_given_up = saver->is_given_up;
     bool is_good = saver->file.error == 0;
-    end_walk(saver);
-    mill_free(saver->mill);
-    saver->mill = NULL;
+    bool has_no_memory = pass_has_failed(saver->pass);
+    end_pass(saver);
     saver->is_given_up = false;
     saver->stats.file_bytes = saver->file.written;
-    saver->stats.last_duration_s = (now_us(saver) - saver->stats.begun_us) / 1000000;
+    note_duration(saver);
     if (is_good) {
         note_success(saver);
     } else if (is_given_up) {
         log_write(LOG_NOTICE, "The save was given up");
     } else {
-        note_failure(saver);
+        note_failure(saver, has_no_memory);
     }
-    saver->has_no_memory = false;
     exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
     saver_answer(saver, is_good);
 }
 
-/* ---- Slices ---- */
-
-static bool is_idle_since(struct saver *saver)
-{
-    uint64_t count = exec_stats(saver->options.exec)->commands_count;
-    bool is_idle = count == saver->commands_seen;
-    saver->commands_seen = count;
-    return is_idle;
-}
-
-static void hold_back_writers(struct saver *saver)
-{
-    struct exec *exec = saver->options.exec;
-    saver->stats.held_back++;
-    exec_pause(exec, PAUSE_WRITE, exec_now(exec)->wall_ms + HOLD_BACK_MS);
-}
-
-/* When the next slice is due after one of `spent_us`. */
-static void schedule(struct saver *saver, int64_t end_us, int64_t spent_us, size_t held)
-{
-    int64_t share = saver->config.share_percent;
-    share = held > HELD_HIGH && share < HIGH_SHARE_PERCENT ? HIGH_SHARE_PERCENT : share;
-    bool is_idle = is_idle_since(saver);
-    saver->due_us = is_idle ? end_us : end_us + spent_us * (100 - share) / share;
-}
-
-static void feed(struct saver *saver, bool is_over)
-{
-    struct rope *rope = walk_out(saver->walk);
-    if (rope->is_failed) {
-        saver->has_no_memory = true;
-        rdb_file_abort(&saver->file);
-        return;
-    }
-    if (is_over || rope->bytes >= FEED_MIN) {
-        mill_feed(saver->mill, rope);
-    }
-    if (is_over) {
-        mill_finish(saver->mill);
-        end_walk(saver);
-    }
-}
-
-static void step_walk(struct saver *saver)
-{
-    int64_t begin_us = clock_mono_us();
-    /* Without a thread it is a simulated world: a piece at a time, whatever the real clock says. */
-    int64_t until_us = saver->options.is_threaded ? begin_us + SLICE_US : 0;
-    bool is_over = walk_step(saver->walk, until_us, FEED_MAX);
-    saver->stats.walk = *walk_stats(saver->walk);
-    feed(saver, is_over);
-    int64_t spent_us = clock_mono_us() - begin_us;
-    saver->stats.walk_us += (uint64_t)spent_us;
-    saver->stats.slice_count++;
-    if ((uint64_t)spent_us > saver->stats.slice_us_max) {
-        saver->stats.slice_us_max = (uint64_t)spent_us;
-    }
-    schedule(saver, now_us(saver), spent_us, saver_held(saver));
-}
+/* ---- Steps ---- */
 
 void saver_step(struct saver *saver)
 {
     if (!saver_is_on(saver)) {
         return;
     }
-    size_t held = saver_held(saver);
-    if (held > saver->stats.held_peak) {
-        saver->stats.held_peak = held;
-    }
-    if (held > HELD_MAX && !saver->is_alone) {
-        hold_back_writers(saver);
-    }
-    bool must_wait =
-        saver->walk == NULL || mill_backlog(saver->mill) > BACKLOG_MAX || saver->file.is_aborted;
-    if (must_wait) {
-        saver->due_us = now_us(saver) + POLL_US;
-    } else {
-        step_walk(saver);
-    }
-    if (saver->file.error != 0) {
-        end_walk(saver);
+    pass_step(saver->pass, true);
+    if (pass_has_failed(saver->pass)) {
+        rdb_file_abort(&saver->file);
+    } else if (saver->file.error != 0) {
+        pass_stop(saver->pass);
     }
     rdb_file_pump(&saver->file);
     if (rdb_file_is_done(&saver->file) && !saver->file.op.in_flight &&
@@ -324,27 +254,26 @@ void saver_step(struct saver *saver)
 
 int64_t saver_due_us(const struct saver *saver)
 {
-    return saver_is_on(saver) ? saver->due_us : INT64_MAX;
+    return saver_is_on(saver) ? pass_due_us(saver->pass) : INT64_MAX;
 }
 
 static void run_to_end(struct saver *saver)
 {
-    saver->is_alone = true;
+    pass_set_alone(saver->pass, true);
     while (saver_is_on(saver)) {
         saver_step(saver);
         if (saver_is_on(saver)) {
-            bool must_wait = saver->walk == NULL || mill_backlog(saver->mill) > BACKLOG_MAX;
-            ring_turn(saver->options.ring, must_wait ? now_us(saver) + POLL_US : 0);
+            bool must_wait = pass_is_waiting(saver->pass);
+            ring_turn(saver->options.ring, must_wait ? pass_due_us(saver->pass) : 0);
         }
     }
-    saver->is_alone = false;
 }
 
 void saver_abort(struct saver *saver)
 {
     if (saver_is_on(saver)) {
         saver->is_given_up = true;
-        end_walk(saver);
+        pass_stop(saver->pass);
         rdb_file_abort(&saver->file);
         run_to_end(saver);
     }
@@ -353,18 +282,19 @@ void saver_abort(struct saver *saver)
 void saver_leave(struct saver *saver)
 {
     if (saver_is_on(saver)) {
-        end_walk(saver);
         if (saver->file.block != NULL) {
-            mill_give_back(saver->mill, saver->file.block);
+            mill_give_back(pass_mill(saver->pass), saver->file.block);
         }
-        mill_free(saver->mill);
-        saver->mill = NULL;
+        end_pass(saver);
     }
 }
 
 bool saver_save_now(struct saver *saver)
 {
     saver_abort(saver);
+    if (saver->lent != NULL) {
+        saver->on_yield(saver->yield_context);
+    }
     if (!saver_begin(saver)) {
         return false;
     }
@@ -385,9 +315,10 @@ static bool is_point_due(const struct saver *saver, const struct save_point *poi
 
 void saver_tick(struct saver *saver)
 {
-    if (saver_is_on(saver) || aside_is_parked(saver->options.exec)) {
+    if (saver_is_busy(saver) || aside_is_parked(saver->options.exec)) {
         return; /* Not in the middle of a script either. */
     }
+    exec_settle(saver->options.exec); /* What expired in this turn is told before the moment. */
     if (saver->is_scheduled) {
         saver->is_scheduled = false;
         saver_begin(saver);

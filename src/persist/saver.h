@@ -1,6 +1,6 @@
 /* The saver: when the data set is saved, how a save proceeds, and how it ended. One per server.
  *
- *     saver_begin --> walk --> mill --> file --> renamed, synced --> on_end
+ *     saver_begin --> pass (walk, mill) --> file --> renamed, synced --> the callers' answers
  *                      ^ saver_step, from the turn of the loop, while saver_due_us has come
  *
  * At most one save is under way. */
@@ -13,7 +13,7 @@
 #include "base/slice.h"
 #include "exec/exec.h"
 #include "keyspace/keyspace.h"
-#include "persist/walk.h"
+#include "persist/pass.h"
 #include "ring/ring.h"
 
 struct saver;
@@ -68,8 +68,25 @@ bool saver_is_on(const struct saver *saver);
 void saver_step(struct saver *saver);
 int64_t saver_due_us(const struct saver *saver);
 
+/* A pass for somebody else, with the saver's options: a full synchronisation. There is one pass at
+ * a time, so until saver_end_lease no save begins: BGSAVE and SAVE are told that one is in
+ * progress, those that are due wait. Before a save that cannot wait on_yield is called, which has
+ * to end it. NULL: a save is under way, or no thread could be started. The pass is the caller's. */
+struct saver_lease {
+    void (*on_yield)(void *context);
+    unsigned (*write_more)(void *context, struct codec_out *out);
+    void *context;
+    bool has_no_data; /* See pass_options. */
+};
+struct pass *saver_lend_pass(struct saver *saver, const struct saver_lease *lease);
+void saver_end_lease(struct saver *saver); /* The pass is freed. */
+
+/* Saving, or lending. */
+bool saver_is_busy(const struct saver *saver);
+
 /* A save from begin to end, while nothing else happens but the ring's completions: those of
- * SHUTDOWN and the like. One that is under way is given up. False: it failed, see the log. */
+ * SHUTDOWN and the like. One that is under way is given up, and a pass that is lent. False: it
+ * failed, see the log. */
 bool saver_save_now(struct saver *saver);
 
 /* Gives up, and waits until what is in flight has ended. */
@@ -94,13 +111,8 @@ struct saver_stats {
     bool is_last_bad;        /* rdb_last_bgsave_status */
     int64_t last_duration_s; /* -1: there was none. */
     int64_t begun_us;        /* Monotonic: of what is under way. */
-    uint64_t walk_us;        /* Core thread's time of the current or last save: the walk. */
-    uint64_t slice_count;    /* Its slices. */
-    uint64_t slice_us_max;   /* The longest. */
-    size_t held_peak;        /* Most bytes held in memory at a time. */
-    uint64_t held_back;      /* Times that writers were held back. */
     uint64_t file_bytes;     /* Written. */
-    struct walk_stats walk;  /* Of the current or last save. */
+    struct pass_stats pass;  /* Of the current or last save. */
 };
 const struct saver_stats *saver_stats(const struct saver *saver);
 

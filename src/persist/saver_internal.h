@@ -1,7 +1,7 @@
 /* Private to the room: the saver as its two files see it. */
 #pragma once
 
-#include "persist/mill.h"
+#include "persist/pass.h"
 #include "persist/rdb_file.h"
 #include "persist/saver.h"
 
@@ -14,15 +14,15 @@ struct saver {
     void *more_context;
 
     /* The save under way. */
-    struct mill *mill; /* NULL: there is none. */
-    struct walk *walk; /* NULL: all is walked. */
+    struct pass *pass; /* NULL: there is none. */
     struct rdb_file file;
-    uint64_t dirty_before;  /* Changes that it will have saved. */
-    uint64_t commands_seen; /* At the last slice. */
-    int64_t due_us;
-    bool is_alone;    /* Nothing else runs meanwhile. */
-    bool is_given_up; /* By saver_abort. */
-    bool has_no_memory;
+    uint64_t dirty_before; /* Changes that it will have saved. */
+    bool is_given_up;      /* By saver_abort. */
+
+    /* The pass that is lent. */
+    struct pass *lent; /* NULL: there is none. */
+    void (*on_yield)(void *context);
+    void *yield_context;
 
     int64_t tried_s;          /* Unix time of the last attempt. */
     bool is_scheduled;        /* BGSAVE SCHEDULE. */

@@ -361,7 +361,7 @@ struct walk *walk_new(const struct walk_options *options)
     walk->is_lru = policy == EVICT_ALL_LRU || policy == EVICT_VOLATILE_LRU;
     walk->is_lfu = policy == EVICT_ALL_LFU || policy == EVICT_VOLATILE_LFU;
     write_beginning(walk);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count && !options->has_no_data; i++) {
         db_begin(walk, i);
     }
     return walk;

@@ -23,6 +23,7 @@ struct walk_options {
     struct slice speaks;       /* For AUX redis-ver. */
     int64_t now_ms;            /* Unix ms. */
     uint64_t used_memory;
+    bool has_no_data; /* Nothing but what stands before the databases. */
 
     /* Writes more of what stands before the databases; NULL: nothing. Returns the version of the
      * format that it needs, 0 for any, and is asked once with `out` NULL before. */

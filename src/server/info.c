@@ -228,9 +228,9 @@ static int64_t seconds_since(const struct server *server, int64_t then_us)
 static void write_save(struct server *server, struct buf *out)
 {
     const struct saver_stats *stats = saver_stats(server->saver);
-    bool is_on = saver_is_on(server->saver);
-    line_u64(out, "current_save_keys_processed", is_on ? stats->walk.keys_told : 0);
-    line_u64(out, "current_save_keys_total", is_on ? stats->walk.key_count : 0);
+    bool is_on = saver_is_busy(server->saver);
+    line_u64(out, "current_save_keys_processed", is_on ? stats->pass.walk.keys_told : 0);
+    line_u64(out, "current_save_keys_total", is_on ? stats->pass.walk.key_count : 0);
     line_u64(out, "rdb_changes_since_last_save", exec_stats(server->exec)->dirty);
     line_u64(out, "rdb_bgsave_in_progress", is_on);
     line_i64(out, "rdb_last_save_time", stats->last_save_s);
@@ -239,21 +239,21 @@ static void write_save(struct server *server, struct buf *out)
     line_i64(out, "rdb_current_bgsave_time_sec",
              is_on ? seconds_since(server, stats->begun_us) : -1);
     line_u64(out, "rdb_saves", stats->begun);
-    line_u64(out, "rdb_last_cow_size", is_on ? 0 : stats->held_peak);
+    line_u64(out, "rdb_last_cow_size", is_on ? 0 : stats->pass.held_peak);
 }
 
 static void write_walk(struct server *server, struct buf *out)
 {
     const struct saver_stats *stats = saver_stats(server->saver);
-    line_u64(out, "rdb_walk_usec", stats->walk_us);
-    line_u64(out, "rdb_walk_slices", stats->slice_count);
-    line_u64(out, "rdb_walk_slice_usec_max", stats->slice_us_max);
-    line_u64(out, "rdb_walk_keys_ahead", stats->walk.keys_ahead);
-    line_u64(out, "rdb_walk_elements_ahead", stats->walk.elements_ahead);
-    line_u64(out, "rdb_walk_collections", stats->walk.collection_count);
+    line_u64(out, "rdb_walk_usec", stats->pass.walk_us);
+    line_u64(out, "rdb_walk_slices", stats->pass.slice_count);
+    line_u64(out, "rdb_walk_slice_usec_max", stats->pass.slice_us_max);
+    line_u64(out, "rdb_walk_keys_ahead", stats->pass.walk.keys_ahead);
+    line_u64(out, "rdb_walk_elements_ahead", stats->pass.walk.elements_ahead);
+    line_u64(out, "rdb_walk_collections", stats->pass.walk.collection_count);
     line_u64(out, "rdb_walk_held_bytes", saver_held(server->saver));
-    line_u64(out, "rdb_walk_held_bytes_peak", stats->held_peak);
-    line_u64(out, "rdb_walk_writers_held_back", stats->held_back);
+    line_u64(out, "rdb_walk_held_bytes_peak", stats->pass.held_peak);
+    line_u64(out, "rdb_walk_writers_held_back", stats->pass.held_back);
     line_u64(out, "rdb_last_file_bytes", stats->file_bytes);
 }
 
@@ -263,7 +263,7 @@ static void write_persistence(struct server *server, struct buf *out)
     static const char *const tail[] = {"aof_rewrites", "aof_rewrites_consecutive_failures", NULL};
     line_u64(out, "loading", server_is_loading(server));
     lines_zero(out, head);
-    line_u64(out, "current_cow_peak", saver_stats(server->saver)->held_peak);
+    line_u64(out, "current_cow_peak", saver_stats(server->saver)->pass.held_peak);
     line_u64(out, "current_cow_size", saver_held(server->saver));
     line_u64(out, "current_cow_size_age", 0);
     line_text(out, "current_fork_perc", "0.00");
