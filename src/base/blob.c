@@ -4,7 +4,8 @@
  * Invariants:
  *   1. refs >= 1 while anyone can see the blob.
  *   2. len <= cap; the allocation is exactly sizeof(struct blob) + cap bytes as asked for.
- *   3. Bytes change only while refs == 1.
+ *   3. Bytes change only while refs == 1, but for those behind len, which whoever fills the blob
+ *      may add.
  *   4. lent <= refs; an orphan (lent == refs) is counted in *orphaned, and never becomes data
  * again, for nobody who could share it knows of it. */
 #include "base/blob.h"
@@ -68,7 +69,6 @@ void blob_drop(struct blob *blob)
 
 struct blob *blob_lend(struct blob *blob, size_t *orphaned)
 {
-    DEBUG_ASSERT(blob->lent < blob->refs);
     DEBUG_ASSERT(blob->lent == 0 || blob->orphaned == orphaned);
     blob->refs++;
     blob->lent++;

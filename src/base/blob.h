@@ -48,8 +48,9 @@ static inline struct blob *blob_share(struct blob *blob)
 /* Drops one reference and frees the memory with the last. */
 void blob_drop(struct blob *blob);
 
-/* A reference that is a loan, given back by blob_return. While nothing but loans refers to the blob
- * its memory is counted in `*orphaned`, the same for all its loans, which outlives them. */
+/* A reference that is a loan, given back by blob_return; of an orphan too. While nothing but loans
+ * refers to the blob its memory is counted in `*orphaned`, the same for all its loans, which
+ * outlives them. */
 struct blob *blob_lend(struct blob *blob, size_t *orphaned);
 void blob_return(struct blob *blob);
 

@@ -61,7 +61,7 @@ static void note_finished(struct aside *aside)
     keyspace_freeze(exec->keyspace, exec->pause_mode != PAUSE_NONE);
     session->flags &= ~(uint32_t)SESSION_KEPT;
     session_resume(session);
-    exec_settle(exec);
+    exec_settle_for(exec, session);
     exec_sliced_on_unpause(exec);
 }
 

@@ -61,6 +61,18 @@ void exec_unit_end(struct exec *exec)
     }
 }
 
+void exec_unit_end_for(struct exec *exec, struct session *session)
+{
+    exec->unit_client = session;
+    exec_unit_end(exec);
+    exec->unit_client = NULL;
+}
+
+struct session *exec_unit_client(const struct exec *exec)
+{
+    return exec->unit_client;
+}
+
 /* Outside of commands each removal is a unit. */
 static void unit_end_of_removal(struct exec *exec)
 {
@@ -69,28 +81,32 @@ static void unit_end_of_removal(struct exec *exec)
     }
 }
 
-void exec_settle(struct exec *exec)
+void exec_settle_for(struct exec *exec, struct session *session)
 {
     if (aside_is_parked(exec)) {
         return; /* In the middle of a unit: its end settles. */
     }
-    exec_unit_end(exec);
+    exec_unit_end_for(exec, session);
     if ((exec->aftermath & AFTERMATH_READY) != 0) {
         block_serve(exec);
     }
 }
 
-void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count)
+void exec_settle(struct exec *exec)
+{
+    exec_settle_for(exec, NULL);
+}
+
+void exec_emit(struct exec *exec, const struct effect *effect)
 {
     if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
         unit_begin(exec);
     }
     exec->unit_count++;
-    struct effect effect = {.db = db, .args = args, .count = count};
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
         if (sink->on_command != NULL) {
-            sink->on_command(sink->context, &effect);
+            sink->on_command(sink->context, effect);
         }
     }
 }
@@ -123,7 +139,7 @@ void exec_report_removal(struct exec *exec, struct db *db, struct slice key, con
     exec->stats.dirty++;
     if (exec->command_sink_count != 0) {
         struct slice args[] = {slice_from_text("DEL"), key};
-        exec_emit_command(exec, db, args, 2);
+        exec_emit(exec, &(struct effect){.db = db, .args = args, .count = 2});
         unit_end_of_removal(exec);
     }
     if (exec->change_sink_count != 0) {
@@ -172,7 +188,7 @@ void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct
     exec->stats.dirty++;
     if (exec->command_sink_count != 0) {
         struct slice args[] = {slice_from_text("HDEL"), key, field};
-        exec_emit_command(exec, db, args, 3);
+        exec_emit(exec, &(struct effect){.db = db, .args = args, .count = 3});
         unit_end_of_removal(exec);
     }
 }
@@ -224,7 +240,8 @@ void call_effect(struct call *call, const struct slice *args, uint32_t count)
 {
     call->is_effect_set = true;
     if (call->exec->command_sink_count != 0) {
-        exec_emit_command(call->exec, call->db, args, count);
+        exec_emit(call->exec,
+                  &(struct effect){.db = call->db, .args = args, .count = count, .call = call});
     }
 }
 

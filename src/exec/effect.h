@@ -56,8 +56,10 @@ struct effect {
     struct db *db;
     const struct slice *args; /* Borrowed for the call. */
     uint32_t count;
+    struct call *call; /* Whose effect it is; NULL: a key or field that expired or was evicted. */
 };
 
+typedef void (*effect_command_fn)(void *context, const struct effect *effect);
 typedef void (*effect_change_fn)(void *context, struct db *db, struct slice key,
                                  const struct call *call);
 
@@ -66,7 +68,7 @@ struct effect_sink {
     void (*on_begin)(void *context);
     void (*on_end)(void *context, uint64_t count);
     /* A canonical command that changed `db`. NULL: not interested. */
-    void (*on_command)(void *context, const struct effect *effect);
+    effect_command_fn on_command;
     /* Something happened to a key. NULL: not interested. */
     void (*on_event)(void *context, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);

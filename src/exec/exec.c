@@ -187,7 +187,7 @@ void exec_activate_gate(struct exec *exec, enum gate_bit bit, bool is_active)
 
 static void sinks_count(struct exec *exec)
 {
-    exec->command_sink_count = exec->change_sink_count = 0;
+    exec->command_sink_count = exec->change_sink_count = exec->command_sinks_all = 0;
     exec->event_classes = 0;
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
@@ -225,6 +225,18 @@ void exec_set_change_sink(struct exec *exec, const void *context, effect_change_
         }
     }
     sinks_count(exec);
+}
+
+void exec_set_command_sink(struct exec *exec, const void *context, effect_command_fn on_command)
+{
+    bool is_hidden = exec->command_sink_count != exec->command_sinks_all;
+    for (unsigned i = 0; i < exec->sink_count; i++) {
+        if (exec->sinks[i].context == context) {
+            exec->sinks[i].on_command = on_command;
+        }
+    }
+    sinks_count(exec);
+    exec_hide_effects(exec, is_hidden);
 }
 
 void exec_hide_effects(struct exec *exec, bool is_hidden)

@@ -197,9 +197,10 @@ enum { EXEC_SINKS_MAX = 8, EXEC_HOOKS_MAX = 16 };
 void exec_add_sink(struct exec *exec, const struct effect_sink *sink);
 
 /* Changes what the sink with this context wants, for those who do not listen all the time: classes
- * of events; and changes of keys (NULL: none). */
+ * of events; changes of keys (NULL: none); commands (NULL: none). */
 void exec_set_event_classes(struct exec *exec, const void *context, uint32_t classes);
 void exec_set_change_sink(struct exec *exec, const void *context, effect_change_fn on_change);
+void exec_set_command_sink(struct exec *exec, const void *context, effect_command_fn on_command);
 
 /* While effects are hidden, sinks hear of events and changes of keys but of no commands: for
  * scripts that say so (redis.set_repl). */
@@ -258,6 +259,10 @@ void exec_report_flush(struct exec *exec, struct db *db);
 /* Ends the unit of effects under way, and serves who waits for what changed. Commands need not call
  * it: exec_run does. For those who change keys outside of it. */
 void exec_settle(struct exec *exec);
+
+/* For a sink's on_end: the client whose command, transaction or script made the unit; NULL when it
+ * is not known, or nobody did. */
+struct session *exec_unit_client(const struct exec *exec);
 
 /* A field of a hash expired: its effect is HDEL. Then, once for the hash, the event ("hexpired", or
  * "del" when the key went with it). */

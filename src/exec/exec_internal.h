@@ -91,7 +91,8 @@ struct exec {
 
     struct effect_sink sinks[EXEC_SINKS_MAX];
     unsigned sink_count;
-    uint64_t unit_count; /* Commands told in the unit under way. */
+    uint64_t unit_count;         /* Commands told in the unit under way. */
+    struct session *unit_client; /* While its end is told: who caused it; NULL: nobody known. */
 
     struct exec_hooks close_hooks, reset_hooks;
     exec_slow_fn slow;
@@ -137,7 +138,7 @@ struct command_entry *exec_registry_find(const struct exec *exec, struct slice n
 void exec_registry_free(struct exec *exec);
 
 /* effect.c */
-void exec_emit_command(struct exec *exec, struct db *db, const struct slice *args, uint32_t count);
+void exec_emit(struct exec *exec, const struct effect *effect);
 void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);
 
@@ -166,8 +167,11 @@ void exec_run_queued(struct exec *exec, struct session *session,
 enum gate_result multi_gate(void *context, struct call *call);
 void multi_spoil(struct session *session);
 
-/* effect.c: tells sinks that a unit of effects, if one has begun, is over. */
+/* effect.c: tells sinks that a unit of effects, if one has begun, is over; and the same of a unit
+ * that `session` caused. */
 void exec_unit_end(struct exec *exec);
+void exec_unit_end_for(struct exec *exec, struct session *session);
+void exec_settle_for(struct exec *exec, struct session *session);
 
 /* session.c: moves CLIENT REPLY's state on after a command. */
 void session_reply_moved(struct session *session);

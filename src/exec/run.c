@@ -182,13 +182,21 @@ uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks)
     return (uint64_t)((unsigned __int128)ticks * exec->ns_per_tick >> 32);
 }
 
+/* The command as it came is its effect. */
+static void emit_verbatim(struct exec *exec, struct call *call)
+{
+    exec_emit(exec,
+              &(struct effect){
+                  .db = call->db, .args = call->args.at, .count = call->args.count, .call = call});
+}
+
 static inline __attribute__((always_inline)) void call_ended(struct exec *exec, struct call *call,
                                                              uint64_t ns, uint64_t error_count)
 {
     struct command_entry *entry = call->entry;
     exec_stats_record(entry, ns, exec->is_tracking);
     if (call->change_count != 0 && !call->is_effect_set && exec->command_sink_count != 0) {
-        exec_emit_command(exec, call->db, call->args.at, call->args.count);
+        emit_verbatim(exec, call);
     }
     if (!LIKELY(error_count == 0)) {
         entry->stats.failed++;
@@ -312,7 +320,7 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
         after_command(session, call.entry);
     }
     if (!LIKELY(exec->aftermath == 0)) {
-        exec_settle(exec);
+        exec_settle_for(exec, session);
     }
     return EXEC_DONE;
 }
@@ -336,7 +344,7 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     uint64_t ns = exec_ticks_to_ns(exec, exec->last_tick - start);
     again->entry->stats.usec_e3 += ns; /* Its call was counted when it came. */
     if (call.change_count != 0 && !call.is_effect_set && exec->command_sink_count != 0) {
-        exec_emit_command(exec, call.db, call.args.at, call.args.count);
+        emit_verbatim(exec, &call);
     }
     if (call.out->error_count != errors_before) {
         again->entry->stats.failed++;
@@ -345,7 +353,7 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     if (ns >= exec->watch_ns) {
         note_slow(exec, &call, ns);
     }
-    exec_unit_end(exec);
+    exec_unit_end_for(exec, session);
     if (exec->current == NULL && (session->flags & SESSION_PUSHED) != 0) {
         session_push_flush(session);
     }

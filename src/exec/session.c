@@ -165,7 +165,7 @@ void session_await_room(struct session *session, void (*on_room)(struct session 
     ASSERT((session->flags & SESSION_SUSPENDED) != 0);
     session->flags |= SESSION_AWAITS_ROOM;
     session->on_room = on_room;
-    session->room_memory = memory;
+    session->out->room_memory = (uint32_t)memory;
 }
 
 void session_forget_room(struct session *session)

@@ -113,14 +113,16 @@ struct session {
      * of the client's memory; whoever changes it outside the session's own command wakes it. */
     size_t held_memory;
 
+    /* Where the replication stream ended when its last change was in it: what WAIT waits for. */
+    int64_t write_offset;
+
     /* While SESSION_SUSPENDED: called when the session closes before it is resumed. */
     void (*on_cancel)(struct session *session, void *context);
     void *cancel_context;
 
-    /* While SESSION_AWAITS_ROOM: called once when no more than room_memory of its replies is left
-     * to send. */
+    /* While SESSION_AWAITS_ROOM: called once when no more than out->room_memory of its replies is
+     * left to send. */
     void (*on_room)(struct session *session, void *context);
-    size_t room_memory;
 
     /* While a reply is being written in parts: where pushes wait for its end. Else NULL. */
     struct reply *aside;
@@ -165,7 +167,7 @@ void session_forget_room(struct session *session);
 static inline bool session_has_room(const struct session *session)
 {
     return (session->flags & SESSION_AWAITS_ROOM) != 0 &&
-           session->out->memory <= session->room_memory;
+           session->out->memory <= session->out->room_memory;
 }
 
 /* Sets the closing flag and asks its connection to close; once. */

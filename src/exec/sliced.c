@@ -168,10 +168,10 @@ static void forget_lookups(struct sliced *sliced)
 
 /* What was told in a slice is a unit of its own, and blocked sessions are served, unless this is
  * within another command: then they are when that has ended. */
-static void settle_effects(struct exec *exec)
+static void settle_effects(struct exec *exec, struct session *session)
 {
     if (exec->aftermath != 0 && exec->current == NULL) {
-        exec_settle(exec);
+        exec_settle_for(exec, session);
     }
 }
 
@@ -229,7 +229,7 @@ static bool sliced_on_step(struct work_job *job)
         sliced_end(sliced);
         return true;
     }
-    settle_effects(sliced->exec);
+    settle_effects(sliced->exec, sliced->session);
     sliced_hand_over(sliced);
     return sliced->is_resting;
 }
@@ -430,7 +430,7 @@ static void sliced_end(struct sliced *sliced)
     }
     sliced_free(sliced);
     sliced_start_later(exec);
-    settle_effects(exec);
+    settle_effects(exec, session);
 }
 
 /* Pins and begins. False: what it needs is not free. */

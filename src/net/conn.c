@@ -330,7 +330,7 @@ static void conn_view_replies(const struct conn *conn, struct session_view *view
             continue;
         }
         view->reply_list_len++;
-        view->reply_list_memory += part->blob != NULL ? part->blob->cap : REPLY_CHUNK_LEN;
+        view->reply_list_memory += part->blob != NULL ? part->cap : REPLY_CHUNK_LEN;
     }
 }
 

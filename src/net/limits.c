@@ -160,8 +160,8 @@ static void choke(struct conn *conn, const struct output_limit *limit)
 void conn_check_output(struct conn *conn)
 {
     if ((conn->flags & (CONN_CLOSED | CONN_DOOMED)) != 0 ||
-        (conn->session.flags & SESSION_PRIMARY) != 0) {
-        return;
+        (conn->session.flags & (SESSION_PRIMARY | SESSION_REPLICA)) != 0) {
+        return; /* Of replicas, repl/ knows what they have not been sent. */
     }
     const struct output_limit *limit = &conn->net->config.output[conn_class(conn)];
     size_t bytes = conn->reply.memory > REPLY_CHUNK_LEN ? conn->reply.memory - REPLY_CHUNK_LEN : 0;

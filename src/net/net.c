@@ -107,6 +107,11 @@ void net_reset_stats(struct net *net)
     net->stats = (struct net_stats){.clients = clients};
 }
 
+size_t *net_lent_bytes(struct net *net)
+{
+    return &net->replies.orphaned_bytes;
+}
+
 size_t net_memory(const struct net *net)
 {
     size_t sendings = (size_t)net->sending_count + net->sending_pool_count;

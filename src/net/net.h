@@ -105,6 +105,9 @@ void net_close_clients(struct net *net);
 /* True when no connection has anything left to send. */
 bool net_is_flushed(const struct net *net);
 
+/* Where the bytes of blobs are counted that only replies refer to: for blob_lend. */
+size_t *net_lent_bytes(struct net *net);
+
 /* Bytes allocated for clients now: connections, receive buffers, requests not executed, replies not
  * sent (a blob that is still a key's value is not counted), pools. Never counted as data. O(1). */
 size_t net_memory(const struct net *net);

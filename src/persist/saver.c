@@ -34,6 +34,15 @@ bool saver_refuses_writes(const struct saver *saver)
     return saver->config.stops_writes && saver->stats.is_last_bad && saver_has_points(saver);
 }
 
+static void note_refusal(struct saver *saver)
+{
+    if (saver->options.on_refusal != NULL) {
+        saver->options.on_refusal(saver->options.context);
+    } else {
+        exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
+    }
+}
+
 void saver_configure(struct saver *saver, const struct saver_config *config)
 {
     saver->config = *config;
@@ -41,7 +50,7 @@ void saver_configure(struct saver *saver, const struct saver_config *config)
     snprintf(saver->file_name, sizeof(saver->file_name), "%s", config->file_name);
     saver->config.dir = saver->dir;
     saver->config.file_name = saver->file_name;
-    exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
+    note_refusal(saver);
 }
 
 struct saver *saver_new(const struct saver_options *options)
@@ -228,7 +237,7 @@ static void finish(struct saver *saver)
     } else {
         note_failure(saver, has_no_memory);
     }
-    exec_activate_gate(saver->options.exec, GATE_READ_ONLY, saver_refuses_writes(saver));
+    note_refusal(saver);
     saver_answer(saver, is_good);
 }
 

@@ -23,7 +23,10 @@ struct saver_options {
     struct ring *ring;   /* Borrowed. */
     struct slice speaks; /* For AUX redis-ver. */
     long pid;            /* For the temporary file's name. */
-    bool is_threaded;    /* A thread packs and sums up; else the core thread does. */
+    /* saver_refuses_writes may have changed. NULL: the saver switches GATE_READ_ONLY itself. */
+    void (*on_refusal)(void *context);
+    void *context;
+    bool is_threaded; /* A thread packs and sums up; else the core thread does. */
 };
 
 enum { SAVER_POINTS_MAX = 64 };
@@ -53,7 +56,7 @@ void saver_set_more(struct saver *saver, unsigned (*write)(void *context, struct
 /* SAVE, BGSAVE, LASTSAVE. */
 void saver_register(struct saver *saver);
 
-/* For GATE_READ_ONLY, with the saver as its context, which switches that gate on and off. */
+/* For GATE_READ_ONLY, with the saver as its context. */
 enum gate_result saver_gate(void *context, struct call *call);
 bool saver_refuses_writes(const struct saver *saver);
 

@@ -36,6 +36,7 @@ struct backlog {
     int64_t shown;              /* Offset of the last byte that can be seen. */
     int64_t written;            /* Offset of the last byte. */
     int64_t size;               /* Bytes that are kept at least: repl-backlog-size. */
+    struct blob *block;         /* Being filled: one reference; NULL: none yet. */
     size_t block_len;           /* Bytes of the next block. */
     size_t memory;              /* Of blocks of its own and of the ring. */
     size_t *lent_bytes;         /* Where orphans are counted; see blob.h. */
@@ -85,15 +86,22 @@ void backlog_append_blob(struct backlog *backlog, struct blob *blob, size_t from
 
 /* Room for `len` bytes, at most BACKLOG_ROOM_MAX, for a writer that then tells how many it used
  * with backlog_advance. NULL: no memory, the backlog is broken. */
+#ifdef OURO_HOSTILE
+enum { BACKLOG_ROOM_MAX = 128 };
+#else
 enum { BACKLOG_ROOM_MAX = 2048 };
+#endif
 char *backlog_room(struct backlog *backlog, size_t len);
 void backlog_advance(struct backlog *backlog, size_t len);
 
 /* Puts bytes (at most BACKLOG_ROOM_MAX) before the one with offset `at`, which is not shown yet. */
 void backlog_insert(struct backlog *backlog, int64_t at, struct slice bytes);
 
-/* Everything appended can be seen; forgets what is no longer needed. */
+/* Everything appended can be seen; forgets some of what is no longer needed. */
 void backlog_show(struct backlog *backlog);
+
+/* Forgets some of what is no longer needed, a bounded amount. True: there is more. */
+bool backlog_trim(struct backlog *backlog);
 
 /* How many bytes are kept at least. */
 void backlog_set_size(struct backlog *backlog, int64_t size);

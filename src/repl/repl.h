@@ -29,6 +29,8 @@ struct repl_host {
     void *context;
     /* The role changed: letter of the log, HELLO's role, gates, who expires keys. */
     void (*on_role)(void *context, bool is_replica);
+    /* Whether writes are refused (repl_refuses_writes) has changed. */
+    void (*on_gate)(void *context);
     /* Writes libraries of functions before the databases of a snapshot; see walk_options. */
     unsigned (*write_more)(void *context, struct codec_out *out);
 };
@@ -78,7 +80,9 @@ struct repl_config {
 
 struct repl *repl_new(const struct repl_options *options);
 
-/* All sessions but its own must be closed before, and the ring must still turn. */
+/* The end comes in two steps. repl_stop, while net and ring still live, lets go of all that needs
+ * them; repl_free follows when the net's sessions are closed. Both take NULL. */
+void repl_stop(struct repl *repl);
 void repl_free(struct repl *repl);
 void repl_configure(struct repl *repl, const struct repl_config *config);
 
@@ -129,8 +133,8 @@ void repl_info(const struct repl *repl, struct buf *out);
 
 struct repl_stats {
     uint64_t sync_full, sync_partial_ok, sync_partial_err;
-    uint64_t bytes_in, bytes_out; /* total_net_repl_... */
-    uint64_t replica_count;
+    uint64_t bytes_in, bytes_out;           /* total_net_repl_... */
+    uint64_t replica_count, waiting_count;  /* Replicas; clients in WAIT. */
     size_t backlog_memory, replicas_memory; /* mem_replication_backlog, mem_clients_slaves */
 };
 void repl_stats(const struct repl *repl, struct repl_stats *stats);

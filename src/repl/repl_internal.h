@@ -58,15 +58,15 @@ enum replica_excluded {
 struct feed {
     int db;              /* That the stream has selected; -1: none. */
     bool is_on;          /* Commands are told and encoded. */
-    bool is_in_unit;     /* A unit has begun. */
-    bool is_wrapped;     /* MULTI stands before it. */
-    int64_t unit_at;     /* Offset before the unit's first byte, SELECT not counted. */
-    uint64_t unit_count; /* Commands of the unit so far. */
+    int64_t unit_at;     /* Offset before the unit's first command. */
+    uint64_t unit_count; /* Commands of the unit so far; 0: none has begun. */
 };
 
 struct wait_list {
     struct list waiting; /* Of struct wait. */
-    bool wants_ack;      /* GETACK goes into the stream at the end of the turn. */
+    uint64_t count;
+    int64_t due_us; /* When the first may time out; monotonic. */
+    bool wants_ack; /* GETACK goes into the stream at the end of the turn. */
 };
 
 struct repl {
@@ -112,6 +112,8 @@ void repl_lose_backlog(struct repl *repl, const char *why);
 
 /* ---- feed.c ---- */
 
+void feed_init(struct repl *repl);
+
 /* Switches the feed on or off as role and backlog want it. */
 void feed_update(struct repl *repl);
 
@@ -123,24 +125,49 @@ bool feed_own(struct repl *repl, struct slice encoded);
 
 /* ---- primary.c ---- */
 
+void primary_register(struct repl *repl); /* REPLCONF, PSYNC, SYNC. */
+
 /* sync.c: the snapshot for this replica begins now: opens its cursor at the end of the stream,
  * answers +FULLRESYNC (nothing to SYNC). State SENDING. */
 void replica_snapshot_begins(struct replica *replica, bool is_eof_form);
 
-/* sync.c: all of the snapshot was handed to its connection. */
+/* ---- replicas.c ---- */
+
+/* sync.c: all of the snapshot was handed to its connection. One that wanted nothing else is closed
+ * when it is sent. */
 void replica_online(struct replica *replica);
 
-/* Closes its connection, with a line in the log. */
+/* Closes its connection, with a line in the log: `why`, a colon and its name. Its cursor is closed
+ * at once. */
 void replica_drop(struct replica *replica, const char *why);
 void replicas_drop_all(struct repl *repl, const char *why);
 
-/* "127.0.0.1:7002": as logs name it; in a buffer of 160 bytes. */
-const char *replica_name(const struct replica *replica, char *name);
+/* "127.0.0.1:7002": as logs name it; and its address, announced or seen. */
+enum { REPLICA_NAME_MAX = 160 };
+const char *replica_name(const struct replica *replica, char name[REPLICA_NAME_MAX]);
+const char *replica_ip(const struct replica *replica, char ip[REPLICA_NAME_MAX]);
+
+/* Counts those that were heard of lately, for min-replicas-to-write. */
+void replicas_count_good(struct repl *repl);
+void replicas_tick(struct repl *repl);
+
+/* Bytes of their connections. */
+size_t replicas_memory(const struct repl *repl);
+
+/* ---- report.c ---- */
+
+void report_register(struct repl *repl); /* ROLE. */
 
 /* ---- wait.c ---- */
 
-void waits_step(struct repl *repl); /* An acknowledgement came, or time passed. */
+void waits_init(struct repl *repl);
+void waits_register(struct repl *repl); /* WAIT. */
+void waits_step(struct repl *repl);     /* An acknowledgement came, or time passed. */
 int64_t waits_due_us(const struct repl *repl);
+void waits_ask(struct repl *repl); /* Before the stream is handed out: GETACK, if it is wanted. */
+
+/* The role changes: nobody waits any longer. */
+void waits_cancel_all(struct repl *repl, const char *error);
 
 /* ---- sync.c ---- */
 

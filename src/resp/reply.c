@@ -105,7 +105,7 @@ void reply_init(struct reply *out, struct reply_pool *pool)
 /* Bytes that the output limit counts for a part. */
 static size_t part_memory(const struct reply_part *part)
 {
-    return part->blob != NULL ? part->blob->cap : REPLY_CHUNK_LEN;
+    return part->blob != NULL ? part->cap : REPLY_CHUNK_LEN;
 }
 
 static void part_free(struct reply *out, struct reply_part *part)
@@ -404,17 +404,18 @@ void reply_bulk_integer(struct reply *out, int64_t value)
     reply_bulk(out, slice_of(digits, num_format_i64(digits, value)));
 }
 
-/* Puts a part of a blob behind what there is, by reference. */
-static void link_blob(struct reply *out, struct blob *blob, size_t from, size_t len)
+/* Puts a part of a blob behind what there is, by reference. Limits count `memory` bytes. */
+static void link_blob(struct reply *out, struct blob *blob, struct slice bytes, size_t memory)
 {
     seal(out);
     struct reply_part *part = mem_alloc(sizeof *part);
     out->pool->blob_count++;
     *part = (struct reply_part){.blob = blob_lend(blob, &out->pool->orphaned_bytes),
-                                .data = blob->bytes + from,
-                                .len = len};
+                                .data = bytes.data,
+                                .len = bytes.len,
+                                .cap = memory};
     link_part(out, part);
-    out->sealed_len += len;
+    out->sealed_len += bytes.len;
 }
 
 void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t len)
@@ -425,7 +426,7 @@ void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t l
         return;
     }
     reply_number(out, '$', (int64_t)len);
-    link_blob(out, blob, from, len);
+    link_blob(out, blob, slice_of(blob->bytes + from, len), blob->cap);
     end_line(out);
 }
 
@@ -437,8 +438,26 @@ void reply_share(struct reply *out, struct blob *blob)
         reply_raw(out, blob_slice(blob));
         return;
     }
-    link_blob(out, blob, 0, len);
+    link_blob(out, blob, blob_slice(blob), blob->cap);
     out->share_count = (uint8_t)(out->share_count + (out->share_count < SHARE_RUN_MAX));
+}
+
+void reply_refer(struct reply *out, struct blob *blob, size_t from, size_t len)
+{
+    const char *data = blob->bytes + from;
+    ASSERT(from <= blob->len && len <= blob->len - from);
+    if (len == 0) {
+        return;
+    }
+    struct reply_part *last = out->at == NULL ? out->last : NULL;
+    if (last == NULL || last->blob != blob || last->data + last->len != data) {
+        link_blob(out, blob, slice_of(data, len), len);
+        return;
+    }
+    last->len += len;
+    last->cap += len;
+    out->sealed_len += len;
+    out->memory += len;
 }
 
 /* ---- Other types ---- */

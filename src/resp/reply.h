@@ -53,7 +53,7 @@ struct reply_part {
     struct blob *blob; /* NULL for a chunk. */
     const char *data;  /* First unsent byte. */
     size_t len;        /* Bytes to send; of the last chunk, at - data counts instead. */
-    size_t cap;        /* Chunk: bytes owned after this header. */
+    size_t cap;        /* Chunk: bytes owned after this header. Blob: bytes that limits count. */
 };
 
 struct reply {
@@ -61,11 +61,12 @@ struct reply {
     uint8_t protocol;         /* 2 or 3. */
     bool is_muted;            /* Drops everything (CLIENT REPLY OFF and SKIP). */
     uint8_t share_count;      /* Shared parts since it was empty; sticks at its limit. */
+    uint32_t room_memory;     /* For the session: with no more unsent it may go on. */
     struct reply_part *first; /* Oldest unsent. */
     struct reply_part *last;
     struct reply_pool *pool;
     size_t sealed_len; /* Bytes of all parts but the last chunk's unsealed tail. */
-    size_t memory;     /* Bytes of chunks and of blobs referenced: what the output limit counts. */
+    size_t memory;     /* Bytes of chunks and for blobs referenced: what the output limit counts. */
     uint64_t error_count; /* Errors written so far, muted ones too, for statistics. */
     char error_code[24];  /* First word of the last error, NUL-terminated: "ERR", "WRONGTYPE". */
 };
@@ -98,6 +99,11 @@ unsigned reply_peek(struct reply *out, struct iovec *parts, unsigned part_max, s
  * part of 40 bytes; it is copied when it is short and a chunk with room is open, or many parts wait
  * already, for then copying is cheaper. A muted reply is the caller's business. */
 void reply_share(struct reply *out, struct blob *blob);
+
+/* Appends `len` bytes of a blob from `from` on by reference, whatever they are: parts of a stream
+ * that many are sent. Limits count `len`, for the blob is there anyway. Costs nothing where they
+ * follow those appended last. */
+void reply_refer(struct reply *out, struct blob *blob, size_t from, size_t len);
 
 /* `len` bytes were sent: frees the parts that are done. An empty reply owns no memory. */
 void reply_sent(struct reply *out, size_t len);

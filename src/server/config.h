@@ -86,6 +86,21 @@ struct config {
     bool stops_writes; /* After a save that failed. */
     int64_t rdb_share; /* Percent of the core thread's time. */
 
+    /* Replication; see struct repl_config. */
+    int64_t repl_backlog_size, repl_backlog_ttl_s;
+    int64_t repl_ping_period_s, repl_timeout_s;
+    bool repl_diskless_sync;
+    int64_t repl_diskless_delay_s, repl_diskless_replicas_max;
+    bool repl_nodelay_off;
+    int64_t repl_diskless_load; /* enum repl_load */
+    int64_t replicas_min, replica_lag_max_s;
+    bool replica_serves_stale, replica_is_read_only, replica_ignores_memory, replica_is_announced;
+    int64_t replica_priority;
+    char *replica_announce_ip;
+    int64_t replica_announce_port;
+    char *primary_user, *primary_password; /* masteruser, masterauth */
+    int64_t empty_guard_s;                 /* empty-primary-guard-timeout */
+
     int64_t oom_values[3]; /* oom-score-adj-values; the scores are left alone. */
 
     /* Publish and subscribe. */
@@ -122,6 +137,7 @@ enum config_effect {
     CONFIG_TO_EVENTS = 1 << 8,
     CONFIG_TO_SCRIPT = 1 << 9,
     CONFIG_TO_SAVER = 1 << 10,
+    CONFIG_TO_REPL = 1 << 11,
 };
 
 enum directive_kind {

@@ -157,7 +157,7 @@ static void swap_in(struct call *call, struct config *next, unsigned effects)
     static const unsigned order[] = {CONFIG_TO_DIR,   CONFIG_TO_NET,    CONFIG_TO_KEYSPACE,
                                      CONFIG_TO_LOG,   CONFIG_TO_AUTH,   CONFIG_TO_OBSERVE,
                                      CONFIG_TO_TYPES, CONFIG_TO_EVENTS, CONFIG_TO_SCRIPT,
-                                     CONFIG_TO_SAVER, CONFIG_TO_LISTEN};
+                                     CONFIG_TO_SAVER, CONFIG_TO_REPL,   CONFIG_TO_LISTEN};
     server->config = next;
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
         const char *why = (effects & order[i]) != 0 ? server_apply(server, order[i]) : NULL;

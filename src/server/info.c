@@ -13,6 +13,7 @@
 #include "exec/multi.h"
 #include "observe/observe.h"
 #include "pubsub/pubsub.h"
+#include "repl/repl.h"
 #include "script/script.h"
 #include "server/config_internal.h"
 #include "server/server.h"
@@ -106,13 +107,15 @@ static void write_server(struct server *server, struct buf *out)
 static void write_clients(struct server *server, struct buf *out)
 {
     struct block_stats blocked = block_stats(server->exec);
+    struct repl_stats repl;
+    repl_stats(server->repl, &repl);
     const struct net_stats *net = net_stats(server->net);
-    line_u64(out, "connected_clients", net->clients);
+    line_u64(out, "connected_clients", net->clients - repl.replica_count);
     line_u64(out, "cluster_connections", 0);
     line_i64(out, "maxclients", server->config->clients_max);
     line_u64(out, "client_recent_max_input_buffer", net->memory_peak_query);
     line_u64(out, "client_recent_max_output_buffer", net->memory_peak_output);
-    line_u64(out, "blocked_clients", blocked.session_count);
+    line_u64(out, "blocked_clients", blocked.session_count + repl.waiting_count);
     line_u64(out, "tracking_clients", tracking_counts(server->tracking).clients);
     line_u64(out, "clients_in_timeout_table", blocked.timeout_count);
     struct multi_stats watching = multi_stats(server->exec);
@@ -189,10 +192,9 @@ static void write_memory_of_scripts(const struct server *server, struct buf *out
 
 static void write_memory(struct server *server, struct buf *out)
 {
-    static const char *const buffers[] = {"mem_not_counted_for_evict", "mem_replication_backlog",
-                                          "mem_total_replication_buffers", "mem_clients_slaves",
-                                          NULL};
     struct mem_stats heap;
+    struct repl_stats repl;
+    repl_stats(server->repl, &repl);
     mem_stats_read(&heap);
     write_memory_use(server, &heap, out);
     write_memory_of_scripts(server, out);
@@ -209,7 +211,10 @@ static void write_memory(struct server *server, struct buf *out)
     line_i64(out, "rss_overhead_bytes", (int64_t)heap.rss - (int64_t)heap.resident);
     line_double(out, "mem_fragmentation_ratio", ratio_of(rss, used));
     line_i64(out, "mem_fragmentation_bytes", (int64_t)heap.rss - (int64_t)mem_used());
-    lines_zero(out, buffers);
+    line_u64(out, "mem_not_counted_for_evict", 0);
+    line_u64(out, "mem_replication_backlog", repl.backlog_memory);
+    line_u64(out, "mem_total_replication_buffers", repl.backlog_memory);
+    line_u64(out, "mem_clients_slaves", repl.replicas_memory);
     line_u64(out, "mem_clients_normal", net_memory(server->net));
     line_u64(out, "mem_cluster_links", 0);
     line_u64(out, "mem_aof_buffer", 0);
@@ -289,23 +294,28 @@ static void write_persistence(struct server *server, struct buf *out)
 
 static void write_stats_traffic(struct server *server, struct buf *out)
 {
-    static const char *const sync[] = {"sync_full", "sync_partial_ok", "sync_partial_err", NULL};
     const struct net_stats *net = net_stats(server->net);
+    struct repl_stats repl;
+    repl_stats(server->repl, &repl);
     line_u64(out, "total_connections_received", net->connections_received);
     line_u64(out, "total_commands_processed", exec_stats(server->exec)->commands_count);
     line_u64(out, "instantaneous_ops_per_sec", server->rates[RATE_COMMANDS].per_second);
     line_u64(out, "total_net_input_bytes", net->bytes_in);
     line_u64(out, "total_net_output_bytes", net->bytes_out);
-    line_u64(out, "total_net_repl_input_bytes", 0);
-    line_u64(out, "total_net_repl_output_bytes", 0);
+    line_u64(out, "total_net_repl_input_bytes", repl.bytes_in);
+    line_u64(out, "total_net_repl_output_bytes", repl.bytes_out);
     line_double(out, "instantaneous_input_kbps",
                 (double)server->rates[RATE_BYTES_IN].per_second / 1024);
     line_double(out, "instantaneous_output_kbps",
                 (double)server->rates[RATE_BYTES_OUT].per_second / 1024);
-    line_text(out, "instantaneous_input_repl_kbps", "0.00");
-    line_text(out, "instantaneous_output_repl_kbps", "0.00");
+    line_double(out, "instantaneous_input_repl_kbps",
+                (double)server->rates[RATE_REPL_IN].per_second / 1024);
+    line_double(out, "instantaneous_output_repl_kbps",
+                (double)server->rates[RATE_REPL_OUT].per_second / 1024);
     line_u64(out, "rejected_connections", net->connections_rejected);
-    lines_zero(out, sync);
+    line_u64(out, "sync_full", repl.sync_full);
+    line_u64(out, "sync_partial_ok", repl.sync_partial_ok);
+    line_u64(out, "sync_partial_err", repl.sync_partial_err);
 }
 
 static void write_stats_defrag(const struct keyspace_stats *keys, struct buf *out)
@@ -369,17 +379,7 @@ static void write_stats(struct server *server, struct buf *out)
 
 static void write_replication(struct server *server, struct buf *out)
 {
-    line_text(out, "role", "master");
-    line_u64(out, "connected_slaves", 0);
-    line_text(out, "master_failover_state", "no-failover");
-    line_text(out, "master_replid", server->run_id);
-    line_text(out, "master_replid2", "0000000000000000000000000000000000000000");
-    line_u64(out, "master_repl_offset", 0);
-    line_i64(out, "second_repl_offset", -1);
-    line_u64(out, "repl_backlog_active", 0);
-    line_u64(out, "repl_backlog_size", 1048576);
-    line_u64(out, "repl_backlog_first_byte_offset", 0);
-    line_u64(out, "repl_backlog_histlen", 0);
+    repl_info(server->repl, out);
 }
 
 static void line_time(struct buf *out, const char *field, const struct timeval *time)

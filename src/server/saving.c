@@ -17,7 +17,7 @@
 
 /* Libraries of functions, those included that a loaded file brought and that could not be loaded.
  */
-static unsigned write_functions(void *context, struct codec_out *out)
+unsigned server_write_functions(void *context, struct codec_out *out)
 {
     const struct server *server = context;
     const struct server_loading *loading = &server->loading;
@@ -40,9 +40,10 @@ void server_init_saver(struct server *server, bool is_threaded)
                                                       .ring = server->ring,
                                                       .speaks = slice_from_text(OURO_REDIS_VERSION),
                                                       .pid = (long)getpid(),
-                                                      .is_threaded = is_threaded});
-    saver_set_more(server->saver, write_functions, server);
-    exec_set_gate(server->exec, GATE_READ_ONLY, saver_gate, server->saver);
+                                                      .is_threaded = is_threaded,
+                                                      .on_refusal = server_update_write_gate,
+                                                      .context = server});
+    saver_set_more(server->saver, server_write_functions, server);
 }
 
 /* "3600 1 300 100", as config_set_save has left it. */

@@ -21,6 +21,7 @@
 #include "exec/multi.h"
 #include "observe/observe.h"
 #include "pubsub/pubsub.h"
+#include "repl/repl.h"
 #include "script/script.h"
 #include "server/config_internal.h"
 
@@ -64,7 +65,8 @@ static size_t overhead_of(void *context)
 size_t server_overhead(const struct server *server)
 {
     return server->start_memory + net_memory(server->net) + pubsub_memory(server->pubsub) +
-           tracking_memory(server->tracking) + script_memory(server->script);
+           tracking_memory(server->tracking) + script_memory(server->script) +
+           repl_memory(server->repl);
 }
 
 /* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
@@ -257,6 +259,9 @@ const char *server_apply(struct server *server, unsigned effects)
     if ((effects & (CONFIG_TO_SAVER | CONFIG_TO_DIR)) != 0) {
         server_apply_saver(server);
     }
+    if ((effects & (CONFIG_TO_REPL | CONFIG_TO_DIR)) != 0) {
+        server_apply_repl(server);
+    }
     if ((effects & CONFIG_TO_LISTEN) != 0) {
         struct buf error;
         buf_init(&error);
@@ -273,6 +278,7 @@ void server_reset_stats(struct server *server)
 {
     exec_reset_stats(server->exec);
     net_reset_stats(server->net);
+    repl_reset_stats(server->repl);
     struct keyspace_stats *stats = keyspace_stats(server->keyspace);
     *stats = (struct keyspace_stats){0};
     server->memory_peak = mem_used();
@@ -451,6 +457,7 @@ static void register_commands(struct server *server)
     pubsub_register(server->exec, server->pubsub);
     tracking_register(server->exec, server->tracking);
     saver_register(server->saver);
+    repl_register(server->repl);
     server_register_config(server);
     server_register_info(server);
     server_register_admin(server);
@@ -489,6 +496,7 @@ static void build_core(struct server *server)
                                                   .context = server,
                                               });
     server_init_saver(server, true);
+    server_init_repl(server, true);
     exec_set_gate(server->exec, GATE_MEMORY, memory_gate, server);
     loading_init(server);
     register_commands(server);
@@ -516,9 +524,10 @@ struct server *server_new(struct config *take_config, struct config_source *take
         server_free(server);
         return NULL;
     }
-    const char *why = server_apply(
-        server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
-                    CONFIG_TO_OBSERVE | CONFIG_TO_TYPES | CONFIG_TO_EVENTS | CONFIG_TO_SCRIPT);
+    const char *why =
+        server_apply(server, CONFIG_TO_DIR | CONFIG_TO_NET | CONFIG_TO_KEYSPACE | CONFIG_TO_AUTH |
+                                 CONFIG_TO_OBSERVE | CONFIG_TO_TYPES | CONFIG_TO_EVENTS |
+                                 CONFIG_TO_SCRIPT | CONFIG_TO_REPL);
     if (why != NULL) {
         buf_printf(error, "Could not apply the configuration: %s", why);
         server_free(server);
@@ -535,7 +544,9 @@ void server_free(struct server *server)
     if (server->net != NULL) {
         script_abort(server->script);
         saver_free(server->saver);
+        repl_stop(server->repl);
         net_free(server->net);
+        repl_free(server->repl);
         loading_stop(server);
         monitor_free(server->monitor);
         latency_free(server->latency);
@@ -582,6 +593,10 @@ static void cron(struct server *server)
     sample_rate(server, RATE_COMMANDS, exec_stats(server->exec)->commands_count);
     sample_rate(server, RATE_BYTES_IN, net->bytes_in);
     sample_rate(server, RATE_BYTES_OUT, net->bytes_out);
+    struct repl_stats repl;
+    repl_stats(server->repl, &repl);
+    sample_rate(server, RATE_REPL_IN, repl.bytes_in);
+    sample_rate(server, RATE_REPL_OUT, repl.bytes_out);
     size_t used = mem_used();
     if (used > server->memory_peak) {
         server->memory_peak = used;
@@ -590,6 +605,7 @@ static void cron(struct server *server)
         saver_tick(server->saver); /* Never in the middle of a script. */
     }
     net_tick(server->net);
+    repl_tick(server->repl);
     loading_tick(server);
     server->cron_count++;
 }
@@ -613,6 +629,10 @@ static bool run_background(struct server *server)
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
     }
+    if (repl_due_us(server->repl) <= now_us) {
+        repl_step(server->repl);
+        is_more |= repl_due_us(server->repl) <= now_us;
+    }
     if (saver_is_on(server->saver) && saver_due_us(server->saver) <= clock_mono_us()) {
         saver_step(server->saver);
         is_more |= saver_due_us(server->saver) <= clock_mono_us();
@@ -633,6 +653,8 @@ static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
     wake_us = block_us < wake_us ? block_us : wake_us;
     int64_t saver_us = saver_due_us(server->saver);
     wake_us = saver_us < wake_us ? saver_us : wake_us;
+    int64_t repl_us = repl_due_us(server->repl);
+    wake_us = repl_us < wake_us ? repl_us : wake_us;
     int64_t expiry_ms = keyspace_next_expiry_ms(server->keyspace);
     if (expiry_ms - server->now.wall_ms < 1000) {
         int64_t expiry_us = server->now.mono_us + (expiry_ms - server->now.wall_ms) * 1000;
@@ -651,6 +673,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
     is_more |= run_background(server);
     is_more |= net_is_ready(server->net); /* Suspended sessions may have been resumed. */
     tracking_flush(server->tracking);
+    repl_pump(server->repl);
     is_more |= net_flush(server->net);
     int64_t end_us = clock_mono_us();
     if (end_us - server->now.mono_us > server->turn_longest_us) {

@@ -34,6 +34,8 @@ struct monitor;
 struct pubsub;
 struct tracking;
 struct script;
+struct repl;
+struct codec_out;
 
 enum { SERVER_RUN_ID_LEN = 40 };
 
@@ -57,7 +59,14 @@ struct server_sample {
     uint64_t value, per_second;
 };
 
-enum server_rate { RATE_COMMANDS, RATE_BYTES_IN, RATE_BYTES_OUT, RATE_COUNT };
+enum server_rate {
+    RATE_COMMANDS,
+    RATE_BYTES_IN,
+    RATE_BYTES_OUT,
+    RATE_REPL_IN,
+    RATE_REPL_OUT,
+    RATE_COUNT
+};
 
 struct load_file;
 struct blob;
@@ -89,6 +98,7 @@ struct server {
     struct pubsub *pubsub;
     struct tracking *tracking;
     struct script *script;
+    struct repl *repl;
     struct connection_family identity; /* What HELLO tells of us. */
     struct type_limits limits;         /* What commands of collections convert by. */
 
@@ -175,6 +185,17 @@ bool server_save_at_end(struct server *server);
 /* Saves, empties the databases and loads what was saved, as server->reload says; answers who asked.
  * Nobody else is served meanwhile. */
 void server_reload(struct server *server);
+
+/* Libraries of functions before the databases of a snapshot; see walk_options. */
+unsigned server_write_functions(void *context, struct codec_out *out);
+
+/* ---- replication.c ---- */
+
+void server_init_repl(struct server *server, bool is_threaded);
+void server_apply_repl(struct server *server);
+
+/* Who refuses writes has changed. */
+void server_update_write_gate(void *context);
 
 /* ---- Families of commands that need the whole server (one file each) ---- */
 

@@ -1,0 +1,205 @@
+/* The life of replication: who we are, the identity of our history, and its configuration.
+ *
+ * A history is named by an id, 40 random digits, and a place in it by an offset. Two servers with
+ * the same id and the same offset hold the same data. An id is drawn anew whenever the bytes of the
+ * stream that follow are not those that another holder of the id would get:
+ *
+ *     start                          new id, offset 0 (or as the loaded file says)
+ *     first replica of a primary     new id: what changed before was not written down
+ *     backlog freed, or broken       new id, for the same reason
+ *     promotion                      new id; the old one stays as id2, valid up to the end
+ *     full synchronisation           the primary's id
+ *
+ * With id2 the other replicas of a primary that has gone continue with the one that was promoted,
+ * as long as they have nothing that it has not. */
+#include "repl/repl.h"
+
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "repl/repl_internal.h"
+
+static const char no_id[REPL_ID_LEN + 1] = "0000000000000000000000000000000000000000";
+
+/* ---- Ids ---- */
+
+void repl_draw_id(struct repl *repl)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct rng *rng = exec_rng(repl->exec);
+    for (int i = 0; i < REPL_ID_LEN; i++) {
+        repl->id[i] = digits[rng_below(rng, 16)];
+    }
+    repl->id[REPL_ID_LEN] = '\0';
+}
+
+void repl_forget_id2(struct repl *repl)
+{
+    memcpy(repl->id2, no_id, sizeof no_id);
+    repl->id2_offset = -1;
+}
+
+void repl_shift_id(struct repl *repl)
+{
+    memcpy(repl->id2, repl->id, sizeof repl->id2);
+    repl->id2_offset = backlog_end(&repl->backlog) + 1;
+    repl_draw_id(repl);
+    log_write(LOG_NOTICE,
+              "Setting secondary replication ID to %s, valid up to offset: %lld. New replication "
+              "ID is %s",
+              repl->id2, (long long)repl->id2_offset, repl->id);
+}
+
+/* ---- The backlog ---- */
+
+void repl_open_backlog(struct repl *repl)
+{
+    if (backlog_is_open(&repl->backlog)) {
+        return;
+    }
+    repl_draw_id(repl);
+    repl_forget_id2(repl);
+    backlog_open(&repl->backlog, backlog_end(&repl->backlog));
+    feed_update(repl);
+    log_write(LOG_NOTICE, "Replication backlog created, my new replication IDs are '%s' and '%s'",
+              repl->id, repl->id2);
+}
+
+/* What follows is not written down. */
+static void close_backlog(struct repl *repl)
+{
+    backlog_close(&repl->backlog);
+    feed_update(repl);
+    repl_draw_id(repl);
+    repl_forget_id2(repl);
+}
+
+void repl_lose_backlog(struct repl *repl, const char *why)
+{
+    replicas_drop_all(repl, why);
+    close_backlog(repl);
+}
+
+/* On a primary without replicas the history is freed in the end. */
+static void tick_backlog(struct repl *repl)
+{
+    if (!backlog_is_open(&repl->backlog)) {
+        return;
+    }
+    (void)backlog_trim(&repl->backlog);
+    int64_t ttl_s = repl->config.backlog_ttl_s;
+    if (repl->is_replica || repl->replica_count != 0 || ttl_s == 0) {
+        return;
+    }
+    if (repl->now->mono_us - repl->alone_since_us > ttl_s * 1000000) {
+        close_backlog(repl);
+        log_write(LOG_NOTICE,
+                  "Replication backlog freed after %lld seconds without connected replicas.",
+                  (long long)ttl_s);
+    }
+}
+
+/* ---- Configuration ---- */
+
+static void config_deinit(struct repl_config *config)
+{
+    mem_free((void *)(uintptr_t)config->announce_ip);
+    mem_free((void *)(uintptr_t)config->user);
+    mem_free((void *)(uintptr_t)config->password);
+    mem_free((void *)(uintptr_t)config->dir);
+}
+
+static const char *copy_text(const char *text)
+{
+    size_t size = text == NULL ? 1 : strlen(text) + 1;
+    return memcpy(mem_alloc(size), text == NULL ? "" : text, size);
+}
+
+void repl_configure(struct repl *repl, const struct repl_config *config)
+{
+    struct repl_config old = repl->config;
+    repl->config = *config;
+    repl->config.announce_ip = copy_text(config->announce_ip);
+    repl->config.user = copy_text(config->user);
+    repl->config.password = copy_text(config->password);
+    repl->config.dir = copy_text(config->dir);
+    config_deinit(&old);
+    backlog_set_size(&repl->backlog, config->backlog_size);
+    replicas_count_good(repl);
+}
+
+/* ---- Life ---- */
+
+struct repl *repl_new(const struct repl_options *options)
+{
+    struct repl *repl = mem_zalloc(sizeof *repl);
+    repl->options = *options;
+    repl->exec = options->exec;
+    repl->now = exec_now(options->exec);
+    list_init(&repl->replicas);
+    backlog_init(&repl->backlog, net_lent_bytes(options->net));
+    repl_draw_id(repl);
+    repl_forget_id2(repl);
+    feed_init(repl);
+    waits_init(repl);
+    return repl;
+}
+
+void repl_stop(struct repl *repl)
+{
+    if (repl != NULL) {
+        repl_lose_backlog(repl, "Disconnecting replica, the server ends");
+    }
+}
+
+void repl_free(struct repl *repl)
+{
+    if (repl == NULL) {
+        return;
+    }
+    ASSERT(list_is_empty(&repl->replicas));
+    config_deinit(&repl->config);
+    mem_free_sized(repl, sizeof *repl);
+}
+
+void repl_register(struct repl *repl)
+{
+    primary_register(repl);
+    report_register(repl);
+    waits_register(repl);
+}
+
+/* ---- The turn ---- */
+
+void repl_step(struct repl *repl)
+{
+    if (waits_due_us(repl) <= repl->now->mono_us) {
+        waits_step(repl);
+    }
+}
+
+int64_t repl_due_us(const struct repl *repl)
+{
+    return waits_due_us(repl);
+}
+
+void repl_tick(struct repl *repl)
+{
+    replicas_tick(repl);
+    tick_backlog(repl);
+}
+
+/* ---- Who we are ---- */
+
+bool repl_is_replica(const struct repl *repl)
+{
+    return repl->is_replica;
+}
+
+size_t repl_memory(const struct repl *repl)
+{
+    return sizeof *repl + backlog_memory(&repl->backlog);
+}
