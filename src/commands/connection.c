@@ -190,6 +190,11 @@ static void quit_run(struct call *call)
 
 static void reset_run(struct call *call)
 {
+    enum session_kind kind = session_kind(call->session);
+    if (kind == SESSION_KIND_REPLICA || kind == SESSION_KIND_PRIMARY) {
+        reply_error(call->out, "ERR can only reset normal connections");
+        return;
+    }
     session_reset(call->session);
     reply_status(call->out, "RESET");
 }

@@ -218,6 +218,9 @@ static struct replica *become_replica(struct repl *repl, struct session *session
     session->out->is_muted = true;
     replica->state = state;
     replica->acked_us = repl->now->mono_us;
+    if (repl->replica_count == 0) {
+        repl->next_ping_us = repl->now->mono_us + repl->config.ping_period_s * 1000000;
+    }
     list_push_back(&repl->replicas, &replica->link);
     repl->replica_count++;
     return replica;

@@ -140,7 +140,7 @@ struct repl *repl_new(const struct repl_options *options)
     repl->exec = options->exec;
     repl->now = exec_now(options->exec);
     list_init(&repl->replicas);
-    backlog_init(&repl->backlog, net_lent_bytes(options->net));
+    backlog_init(&repl->backlog, options->lent_bytes);
     repl_draw_id(repl);
     repl_forget_id2(repl);
     feed_init(repl);

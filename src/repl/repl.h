@@ -39,6 +39,7 @@ struct repl_options {
     struct exec *exec; /* Borrowed, as the following. */
     struct ring *ring;
     struct net *net;
+    size_t *lent_bytes; /* net_lent_bytes: where blobs are counted that only replies refer to. */
     struct saver *saver;
     struct repl_host host; /* Copied. */
     struct slice speaks;   /* The version of Redis that is spoken; lives as long as repl. */

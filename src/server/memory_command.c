@@ -4,6 +4,7 @@
  * allocator's size classes. To this come two shares of common structures: a slot of the table and,
  * with an expiry, its reference in the timer wheel. */
 #include "base/mem.h"
+#include "repl/repl.h"
 #include "server/server.h"
 
 enum {
@@ -146,12 +147,14 @@ static void memory_stats_run(struct call *call)
     size_t data = used > overhead ? used - overhead : 0;
     size_t net_use = used > server->start_memory ? used - server->start_memory : 0;
     server->memory_peak = used > server->memory_peak ? used : server->memory_peak;
+    struct repl_stats repl;
+    repl_stats(server->repl, &repl);
     reply_map(call->out, FIELDS + databases.used_count);
     pair_size(call, "peak.allocated", server->memory_peak);
     pair_size(call, "total.allocated", used);
     pair_size(call, "startup.allocated", server->start_memory);
-    pair_size(call, "replication.backlog", 0);
-    pair_size(call, "clients.slaves", 0);
+    pair_size(call, "replication.backlog", repl.backlog_memory);
+    pair_size(call, "clients.slaves", repl.replicas_memory);
     pair_size(call, "clients.normal", net_memory(server->net));
     pair_size(call, "cluster.links", 0);
     pair_size(call, "aof.buffer", 0);

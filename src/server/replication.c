@@ -45,6 +45,7 @@ void server_init_repl(struct server *server, bool is_threaded)
         .exec = server->exec,
         .ring = server->ring,
         .net = server->net,
+        .lent_bytes = net_lent_bytes(server->net),
         .saver = server->saver,
         .host = {.context = server,
                  .on_gate = server_update_write_gate,
