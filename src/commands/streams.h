@@ -71,6 +71,10 @@ bool streams_reply_entry_at(struct reply *out, const struct value *value, struct
 bool streams_find_group(struct call *call, uint32_t key, uint32_t group, struct value **value,
                         struct stream_group **found);
 
+/* The same when the key has been looked up already. */
+bool streams_group_of(struct call *call, struct value *value, uint32_t key, uint32_t group,
+                      struct stream_group **found);
+
 /* The consumer of this name, which is made (event "xgroup-createconsumer", effect XGROUP
  * CREATECONSUMER) when it is missing, and is seen now. NULL: no memory, the error is in the reply.
  */
@@ -84,8 +88,12 @@ void streams_claim_effect(struct call *call, uint32_t key, const struct stream_g
 /* XGROUP SETID of what the group has read. */
 void streams_group_effect(struct call *call, uint32_t key, const struct stream_group *group);
 
-/* Reports a change of the stream at args.at[key] that has no event of its own. */
-static inline void streams_changed(struct call *call, uint32_t key)
+/* Looks up a stream whose groups are about to change, which counts as reading. False: wrong type,
+ * the error is in the reply. `*value` is NULL when absent. */
+bool streams_find_for_groups(struct call *call, uint32_t key, struct value **value);
+
+/* Reports a change of a group of the stream at args.at[key] that has no event of its own. */
+static inline void streams_group_changed(struct call *call, uint32_t key)
 {
-    call_changed(call, key, NULL);
+    call_changed_beside(call, key, NULL);
 }

@@ -5,6 +5,7 @@
  * and streams_pending.c. */
 #include "commands/commands.h"
 #include "commands/streams.h"
+#include "exec/block.h"
 
 #define ERR_NO_STREAM                                                                              \
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to "   \
@@ -12,28 +13,44 @@
 
 /* ---- Shared ---- */
 
+static bool is_stream(struct call *call, const struct value *value)
+{
+    if (value != NULL && value_kind(value) != VALUE_STREAM) {
+        reply_error(call->out, ERR_WRONG_TYPE);
+        return false;
+    }
+    return true;
+}
+
+bool streams_find_for_groups(struct call *call, uint32_t key, struct value **value)
+{
+    *value = call_peek_place(call, key, FIND_READ).value;
+    return is_stream(call, *value);
+}
+
 bool streams_find_group(struct call *call, uint32_t key, uint32_t group, struct value **value,
                         struct stream_group **found)
 {
     bool is_read = (call->entry->flags & CMD_WRITE) == 0;
-    if (is_read) {
-        if (!call_find(call, key, VALUE_STREAM, value)) {
-            return false;
-        }
-    } else {
-        struct place place;
-        if (!call_find_place(call, key, VALUE_STREAM, &place)) {
-            return false;
-        }
-        *value = place.value;
+    if (is_read ? !call_find(call, key, VALUE_STREAM, value)
+                : !streams_find_for_groups(call, key, value)) {
+        return false;
     }
-    *found = *value == NULL ? NULL : stream_group_find(*value, call->args.at[group]);
+    return streams_group_of(call, *value, key, group, found);
+}
+
+bool streams_group_of(struct call *call, struct value *value, uint32_t key, uint32_t group,
+                      struct stream_group **found)
+{
+    if (!is_stream(call, value)) {
+        return false;
+    }
+    *found = value == NULL ? NULL : stream_group_find(value, call->args.at[group]);
     if (*found == NULL) {
         reply_errorf(call->out, ERR_NO_GROUP_OF_KEY, SLICE_TEXT(call->args.at[key]),
                      SLICE_TEXT(call->args.at[group]));
-        return false;
     }
-    return true;
+    return *found != NULL;
 }
 
 struct stream_consumer *streams_consumer(struct call *call, uint32_t key,
@@ -49,7 +66,7 @@ struct stream_consumer *streams_consumer(struct call *call, uint32_t key,
         reply_error(call->out, ERR_NO_MEMORY);
         return NULL;
     }
-    call_changed(call, key, "xgroup-createconsumer");
+    call_changed_beside(call, key, "xgroup-createconsumer");
     if (call_wants_effects(call)) {
         const struct slice args[] = {slice_from_text("XGROUP"), slice_from_text("CREATECONSUMER"),
                                      call->args.at[key], stream_group_name(group), name};
@@ -197,7 +214,11 @@ static void xgroup_create_run(struct call *call)
         return;
     }
     reply_ok(call->out);
-    call_changed(call, 2, "xgroup-create");
+    if (value == NULL) {
+        call_changed(call, 2, "xgroup-create");
+    } else {
+        call_changed_beside(call, 2, "xgroup-create");
+    }
 }
 
 /* XGROUP SETID key group id|$ [ENTRIESREAD count] */
@@ -214,7 +235,7 @@ static void xgroup_setid_run(struct call *call)
     group->last_id = id;
     group->entries_read = options.entries_read;
     reply_ok(call->out);
-    call_changed(call, 2, "xgroup-setid");
+    call_changed_beside(call, 2, "xgroup-setid");
 }
 
 /* XGROUP DESTROY key group */
@@ -228,7 +249,8 @@ static void xgroup_destroy_run(struct call *call)
     reply_integer(call->out, group != NULL);
     if (group != NULL) {
         stream_group_remove(value, group, exec_work(call->exec));
-        call_changed(call, 2, "xgroup-destroy");
+        call_changed_beside(call, 2, "xgroup-destroy");
+        call_wake_waiters(call, 2); /* For a group that is no more. */
     }
 }
 
@@ -262,7 +284,7 @@ static void xgroup_delconsumer_run(struct call *call)
         return;
     }
     reply_count(call->out, stream_consumer_remove(group, consumer));
-    call_changed(call, 2, "xgroup-delconsumer");
+    call_changed_beside(call, 2, "xgroup-delconsumer");
 }
 
 /* XGROUP HELP */
@@ -293,13 +315,12 @@ static void xgroup_help_run(struct call *call)
 /* XACK key group id [id ...] */
 static void xack_run(struct call *call)
 {
-    struct place place;
+    struct value *value;
     struct stream_id id;
-    if (!call_find_place(call, 1, VALUE_STREAM, &place)) {
+    if (!streams_find_for_groups(call, 1, &value)) {
         return;
     }
-    struct stream_group *group =
-        place.value == NULL ? NULL : stream_group_find(place.value, call->args.at[2]);
+    struct stream_group *group = value == NULL ? NULL : stream_group_find(value, call->args.at[2]);
     if (group == NULL) {
         reply_integer(call->out, 0);
         return;
@@ -320,7 +341,7 @@ static void xack_run(struct call *call)
     }
     reply_count(call->out, count);
     if (count > 0) {
-        streams_changed(call, 1);
+        streams_group_changed(call, 1);
     }
 }
 

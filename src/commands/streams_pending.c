@@ -324,7 +324,7 @@ static void claim_finish(struct claim *claim, bool is_group_moved)
         streams_group_effect(call, 1, claim->group);
     }
     if (claim->change_count > 0 || is_group_moved) {
-        streams_changed(call, 1);
+        streams_group_changed(call, 1);
     }
 }
 
@@ -446,8 +446,10 @@ static void xautoclaim_run(struct call *call)
     struct stream_id id;
     struct reply entries;
     int64_t count;
+    claim.value =
+        call_peek_place(call, 1, FIND_READ).value; /* A miss, whatever the arguments are. */
     if (!parse_autoclaim(&claim, &id, &count) ||
-        !streams_find_group(call, 1, 2, &claim.value, &claim.group)) {
+        !streams_group_of(call, claim.value, 1, 2, &claim.group)) {
         return;
     }
     claim.consumer = streams_consumer(call, 1, claim.group, call->args.at[3]);

@@ -187,7 +187,7 @@ static void xsetid_run(struct call *call)
         options.entries_added == -1 ? meta->entries_added : (uint64_t)options.entries_added,
         stream_id_is_zero(options.max_deleted_id) ? meta->max_deleted_id : options.max_deleted_id);
     reply_ok(call->out);
-    call_changed(call, 1, "xsetid");
+    call_changed_beside(call, 1, "xsetid");
 }
 
 static const struct command streams_range_rows[] = {

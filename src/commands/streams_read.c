@@ -60,6 +60,12 @@ static bool parse_option(struct read *read, uint32_t *index)
     uint32_t more = call->args.count - i - 1;
     if (more >= 1 && call_is(call, i, "BLOCK")) {
         *index += 1;
+        if ((call->session->flags & SESSION_INTERNAL) != 0) {
+            reply_errorf(call->out,
+                         "ERR %.*s command is not allowed with BLOCK option from scripts",
+                         SLICE_TEXT(call->args.at[0]));
+            return false;
+        }
         return call_timeout_ms(call, i + 1, &read->timeout_ms);
     }
     if (more >= 1 && call_is(call, i, "COUNT")) {
@@ -196,16 +202,9 @@ static bool find_places(struct read *read, struct block_keys keys)
     struct call *call = read->call;
     for (uint32_t key = keys.first; key < keys.end; key++) {
         struct read_place *place = &read->places[key - read->streams_at];
-        if (read->is_group) {
-            struct place found;
-            if (!call_find_place(call, key, VALUE_STREAM, &found)) {
-                return false;
-            }
-            place->value = found.value;
-        } else if (!call_find(call, key, VALUE_STREAM, &place->value)) {
-            return false;
-        }
-        if ((read->is_group && !find_group(read, key, place)) ||
+        bool is_found = read->is_group ? streams_find_for_groups(call, key, &place->value)
+                                       : call_find(call, key, VALUE_STREAM, &place->value);
+        if (!is_found || (read->is_group && !find_group(read, key, place)) ||
             !parse_place(read, key + read->count, place)) {
             return false;
         }
@@ -305,7 +304,7 @@ static void read_new(struct read *read, uint32_t key, const struct read_place *p
     }
     reply_end(call->out, &mark, replied);
     consumer->active_ms = call->now->wall_ms;
-    streams_changed(call, key);
+    streams_group_changed(call, key);
     if (wants_effects) {
         streams_group_effect(call, key, group);
     }
@@ -338,7 +337,7 @@ static void read_history(struct read *read, uint32_t key, const struct read_plac
     reply_end(call->out, &mark, replied);
     if (replied > 0) {
         call_no_effect(call); /* Redis keeps deliveries that repeat to itself. */
-        streams_changed(call, key);
+        streams_group_changed(call, key);
     }
 }
 
@@ -382,7 +381,11 @@ static bool read_stream(struct read *read, uint32_t key, struct read_place *plac
             place->after = place->group->last_id; /* Now: the same stream may stand here twice. */
         }
     }
-    if (place->value == NULL || (!place->is_history && !has_after(place->value, place->after))) {
+    if (place->value == NULL) {
+        exec_report_miss(read->call->exec, read->call->db, read->call->args.at[key]);
+        return true; /* Missed twice, as Redis looks every stream up twice. */
+    }
+    if (!place->is_history && !has_after(place->value, place->after)) {
         return true;
     }
     begin_part(read, key);

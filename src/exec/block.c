@@ -252,6 +252,7 @@ static void block_free(struct block *block)
     heap_remove(&exec->blocking, block);
     exec->blocking.session_count--;
     session->slots[SESSION_SLOT_BLOCK] = NULL;
+    session->flags &= ~(uint32_t)SESSION_CACHING; /* It held for this command. */
     session->held_memory -= block->size;
     mem_free_sized(block, block->size);
 }
@@ -423,12 +424,30 @@ static void key_check(struct exec *exec, struct block_key *key)
     }
 }
 
+/* Changes after which nobody who waits for the key finds more than before. To mark it would change
+ * the order in which keys serve, no more. */
+bool block_is_woken_by(const char *event)
+{
+    static const char *const others[] = {"xdel", "xtrim", "expire", "persist"};
+    for (size_t i = 0; event != NULL && i < sizeof(others) / sizeof(others[0]); i++) {
+        if (strcmp(event, others[i]) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void block_note(struct exec *exec, struct db *db, struct slice name)
 {
     struct block_key *key = key_find(exec, db, name);
     if (key != NULL) {
         key_check(exec, key);
     }
+}
+
+void call_wake_waiters(struct call *call, uint32_t index)
+{
+    block_note(call->exec, call->db, call->args.at[index]);
 }
 
 void block_note_database(struct exec *exec, struct db *db)

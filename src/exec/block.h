@@ -80,6 +80,9 @@ static inline struct block_keys call_keys_to_try(const struct call *call, uint32
 bool call_timeout_s(struct call *call, uint32_t index, int64_t *timeout_ms);
 bool call_timeout_ms(struct call *call, uint32_t index, int64_t *timeout_ms);
 
+/* Marks the key at args.at[index], if somebody waits for it: for what wakes but is no change. */
+void call_wake_waiters(struct call *call, uint32_t index);
+
 /* All keys of a database may have gone or come (FLUSHDB, SWAPDB, loading): marks those that are
  * waited for. O(keys waited for). Changes of single keys are noted by call_changed. */
 void block_note_database(struct exec *exec, struct db *db);

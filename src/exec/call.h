@@ -83,6 +83,11 @@ void call_changed(struct call *call, uint32_t index, const char *event);
 /* The same for a key that is not an argument as it stands, or lies in another database. */
 void call_changed_key(struct call *call, struct db *db, struct slice key, const char *event);
 
+/* Instead of these: something that belongs to the key changed, but not what it holds for who reads
+ * it (the groups of a stream). Counts it and publishes the event; neither who watches the key, nor
+ * who waits for it, nor whose copy it is, is told. */
+void call_changed_beside(struct call *call, uint32_t index, const char *event);
+
 /* A second event of a change already reported (SET with EX: "set", then "expire"). */
 void call_event(struct call *call, struct db *db, struct slice key, const char *event);
 

@@ -37,17 +37,6 @@ enum event_class event_class_of(const char *event)
     return EVENT_GENERIC;
 }
 
-static void unit_begin(struct exec *exec)
-{
-    exec->aftermath |= AFTERMATH_UNIT;
-    exec->unit_count = 0;
-    for (unsigned i = 0; i < exec->sink_count; i++) {
-        if (exec->sinks[i].on_begin != NULL) {
-            exec->sinks[i].on_begin(exec->sinks[i].context);
-        }
-    }
-}
-
 void exec_unit_end(struct exec *exec)
 {
     if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
@@ -55,8 +44,11 @@ void exec_unit_end(struct exec *exec)
     }
     exec->aftermath &= ~(uint32_t)AFTERMATH_UNIT;
     for (unsigned i = 0; i < exec->sink_count; i++) {
-        if (exec->sinks[i].on_end != NULL) {
-            exec->sinks[i].on_end(exec->sinks[i].context, exec->unit_count);
+        const struct effect_sink *sink = &exec->sinks[i];
+        uint64_t count = exec->unit_counts[i];
+        exec->unit_counts[i] = 0;
+        if (count != 0 && sink->on_end != NULL) {
+            sink->on_end(sink->context, count);
         }
     }
 }
@@ -97,17 +89,34 @@ void exec_settle(struct exec *exec)
     exec_settle_for(exec, NULL);
 }
 
-void exec_emit(struct exec *exec, const struct effect *effect)
+/* Tells a command to the sinks of an audience. */
+static void emit_to(struct exec *exec, uint32_t audience, const struct effect *effect)
 {
-    if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
-        unit_begin(exec);
-    }
-    exec->unit_count++;
+    exec->aftermath |= AFTERMATH_UNIT;
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
-        if (sink->on_command != NULL) {
-            sink->on_command(sink->context, effect);
+        if (sink->on_command == NULL || (sink->audience & audience) == 0) {
+            continue;
         }
+        if (exec->unit_counts[i]++ == 0 && sink->on_begin != NULL) {
+            sink->on_begin(sink->context);
+        }
+        sink->on_command(sink->context, effect);
+    }
+}
+
+void exec_emit(struct exec *exec, const struct effect *effect)
+{
+    emit_to(exec, exec->audience, effect);
+}
+
+/* What was removed because its time had come, or for want of room. */
+static void emit_removal(struct exec *exec, struct db *db, const struct slice *args, uint32_t count)
+{
+    struct effect effect = {.db = db, .args = args, .count = count};
+    if (exec->command_sinks_all != 0) {
+        emit_to(exec, EFFECT_FOR_ALL, &effect);
+        unit_end_of_removal(exec);
     }
 }
 
@@ -135,13 +144,9 @@ static void emit_change(struct exec *exec, struct db *db, struct slice key, cons
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class)
 {
-    exec_note_key(exec, db, key);
+    exec_note_key(exec, db, key, event);
     exec->stats.dirty++;
-    if (exec->command_sink_count != 0) {
-        struct slice args[] = {slice_from_text("DEL"), key};
-        exec_emit(exec, &(struct effect){.db = db, .args = args, .count = 2});
-        unit_end_of_removal(exec);
-    }
+    emit_removal(exec, db, (const struct slice[]){slice_from_text("DEL"), key}, 2);
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, NULL);
     }
@@ -186,11 +191,7 @@ void exec_report_miss(struct exec *exec, struct db *db, struct slice key)
 void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field)
 {
     exec->stats.dirty++;
-    if (exec->command_sink_count != 0) {
-        struct slice args[] = {slice_from_text("HDEL"), key, field};
-        exec_emit(exec, &(struct effect){.db = db, .args = args, .count = 3});
-        unit_end_of_removal(exec);
-    }
+    emit_removal(exec, db, (const struct slice[]){slice_from_text("HDEL"), key, field}, 3);
 }
 
 void exec_report_parts(struct exec *exec, struct db *db, struct slice key, const char *event)
@@ -217,12 +218,23 @@ void call_changed_key(struct call *call, struct db *db, struct slice key, const 
     struct exec *exec = call->exec;
     call->change_count++;
     exec->stats.dirty++;
-    exec_note_key(exec, db, key);
+    exec_note_key(exec, db, key, event);
     if (exec->change_sink_count != 0) {
         emit_change(exec, db, key, call);
     }
     if (event != NULL) {
         call_event(call, db, key, event);
+    }
+}
+
+void call_changed_beside(struct call *call, uint32_t index, const char *event)
+{
+    DEBUG_ASSERT((call->entry->flags & CMD_WRITE) != 0);
+    DEBUG_ASSERT(db_has_told(call->db, call->args.at[index]));
+    call->change_count++;
+    call->exec->stats.dirty++;
+    if (event != NULL) {
+        call_event(call, call->db, call->args.at[index], event);
     }
 }
 

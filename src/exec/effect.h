@@ -14,14 +14,18 @@
  *
  *     on_begin  on_command  on_command ...  on_end(count)
  *
- * There is no unit without a command in it, and units do not nest. A sink that writes a log wraps
- * a unit in MULTI and EXEC when its count is at least 2. Units:
+ * No sink is told of a unit without a command in it, and units do not nest. A sink that writes a
+ * log wraps a unit in MULTI and EXEC when its count is at least 2. Units:
  *
  *     a command of a client, what expires while it looks at keys included
  *     EXEC, a script: all their commands together
  *     each blocked command that is served; it comes after the unit that served it
  *     each key or field that expires or is evicted outside of commands
- *     what a sliced command changes in one step, until exec_settle or the end of the turn */
+ *     what a sliced command changes in one step, until exec_settle or the end of the turn
+ *
+ * Audiences. A script may keep what it changes from the log, the replicas, or both
+ * (redis.set_repl). Sinks say which of them they are; what expires is told to all whatever a script
+ * says, for nobody else would remove it there. */
 #pragma once
 
 #include <stdint.h>
@@ -52,6 +56,13 @@ enum event_class {
  * Redis gives to an event is known. */
 enum event_class event_class_of(const char *event);
 
+/* Whom commands are meant for; the numbers of redis.set_repl. */
+enum effect_audience {
+    EFFECT_FOR_LOG = 1 << 0,
+    EFFECT_FOR_REPLICAS = 1 << 1,
+    EFFECT_FOR_ALL = EFFECT_FOR_LOG | EFFECT_FOR_REPLICAS,
+};
+
 struct effect {
     struct db *db;
     const struct slice *args; /* Borrowed for the call. */
@@ -69,6 +80,7 @@ struct effect_sink {
     void (*on_end)(void *context, uint64_t count);
     /* A canonical command that changed `db`. NULL: not interested. */
     effect_command_fn on_command;
+    uint32_t audience; /* Of on_command (enum effect_audience); 0 at first: all. */
     /* Something happened to a key. NULL: not interested. */
     void (*on_event)(void *context, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);

@@ -90,6 +90,7 @@ struct exec *exec_new(const struct exec_options *options)
     exec->rng = options->rng;
     exec->now = options->now;
     exec->is_tracking = true;
+    exec->audience = EFFECT_FOR_ALL;
     exec->watch_ns = UINT64_MAX;
     exec->slow_us = -1;
     exec->session_next_id = 1;
@@ -187,12 +188,13 @@ void exec_activate_gate(struct exec *exec, enum gate_bit bit, bool is_active)
 
 static void sinks_count(struct exec *exec)
 {
-    exec->command_sink_count = exec->change_sink_count = exec->command_sinks_all = 0;
+    exec->command_sink_count = exec->command_sinks_all = exec->change_sink_count = 0;
     exec->event_classes = 0;
     for (unsigned i = 0; i < exec->sink_count; i++) {
         const struct effect_sink *sink = &exec->sinks[i];
+        bool is_told = sink->on_command != NULL && (sink->audience & exec->audience) != 0;
         exec->command_sinks_all = (uint8_t)(exec->command_sinks_all + (sink->on_command != NULL));
-        exec->command_sink_count = exec->command_sinks_all;
+        exec->command_sink_count = (uint8_t)(exec->command_sink_count + is_told);
         exec->change_sink_count = (uint8_t)(exec->change_sink_count + (sink->on_change != NULL));
         exec->event_classes |= sink->on_event != NULL ? sink->event_classes : 0;
     }
@@ -204,6 +206,7 @@ void exec_add_sink(struct exec *exec, const struct effect_sink *sink)
     struct effect_sink *added = &exec->sinks[exec->sink_count++];
     *added = *sink;
     added->event_classes = sink->event_classes != 0 ? sink->event_classes : EVENT_CLASSES_ALL;
+    added->audience = sink->audience != 0 ? sink->audience : EFFECT_FOR_ALL;
     sinks_count(exec);
 }
 
@@ -229,19 +232,18 @@ void exec_set_change_sink(struct exec *exec, const void *context, effect_change_
 
 void exec_set_command_sink(struct exec *exec, const void *context, effect_command_fn on_command)
 {
-    bool is_hidden = exec->command_sink_count != exec->command_sinks_all;
     for (unsigned i = 0; i < exec->sink_count; i++) {
         if (exec->sinks[i].context == context) {
             exec->sinks[i].on_command = on_command;
         }
     }
     sinks_count(exec);
-    exec_hide_effects(exec, is_hidden);
 }
 
-void exec_hide_effects(struct exec *exec, bool is_hidden)
+void exec_set_audience(struct exec *exec, uint32_t audience)
 {
-    exec->command_sink_count = is_hidden ? 0 : exec->command_sinks_all;
+    exec->audience = (uint8_t)audience;
+    sinks_count(exec);
 }
 
 static void hooks_add(struct exec_hooks *hooks, exec_session_fn fn, void *context)

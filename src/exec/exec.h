@@ -185,6 +185,12 @@ enum exec_result exec_run(struct exec *exec, struct session *session, struct exe
 void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
                     uint32_t gates);
 
+/* The same for a command that was found by exec_lookup, and whose arguments are as many as it
+ * takes.
+ */
+void exec_run_entry(struct exec *exec, struct session *session, struct command_entry *entry,
+                    const struct args *args, uint32_t gates);
+
 /* The call being executed, or NULL: for the crash report. */
 const struct call *exec_current_call(const struct exec *exec);
 
@@ -202,9 +208,9 @@ void exec_set_event_classes(struct exec *exec, const void *context, uint32_t cla
 void exec_set_change_sink(struct exec *exec, const void *context, effect_change_fn on_change);
 void exec_set_command_sink(struct exec *exec, const void *context, effect_command_fn on_command);
 
-/* While effects are hidden, sinks hear of events and changes of keys but of no commands: for
- * scripts that say so (redis.set_repl). */
-void exec_hide_effects(struct exec *exec, bool is_hidden);
+/* Whom commands are meant for from now on (enum effect_audience; 0: nobody): for scripts that say
+ * so (redis.set_repl). All sinks go on hearing of events and changes of keys. */
+void exec_set_audience(struct exec *exec, uint32_t audience);
 
 /* Hooks called when a session closes, or is reset, in order of addition. */
 typedef void (*exec_session_fn)(void *context, struct session *session);

@@ -76,7 +76,8 @@ struct exec {
     bool is_tracking;             /* Histograms. */
     bool is_watched;              /* There is a monitor or a reader. */
     uint8_t command_sink_count, change_sink_count;
-    uint8_t command_sinks_all; /* The same when effects are not hidden. */
+    uint8_t command_sinks_all; /* Whomever commands are meant for. */
+    uint8_t audience;          /* Whom they are meant for now: enum effect_audience. */
     uint32_t event_classes;    /* Of events that some sink wants. */
     struct exec_stats stats;
 
@@ -91,7 +92,7 @@ struct exec {
 
     struct effect_sink sinks[EXEC_SINKS_MAX];
     unsigned sink_count;
-    uint64_t unit_count;         /* Commands told in the unit under way. */
+    uint64_t unit_counts[EXEC_SINKS_MAX]; /* Commands told to each in the unit under way. */
     struct session *unit_client; /* While its end is told: who caused it; NULL: nobody known. */
 
     struct exec_hooks close_hooks, reset_hooks;
@@ -180,14 +181,16 @@ void session_reply_moved(struct session *session);
 void blocks_init(struct exec *exec);
 void blocks_deinit(struct exec *exec);
 void block_note(struct exec *exec, struct db *db, struct slice name);
+bool block_is_woken_by(const char *event);
 void block_serve(struct exec *exec);
 void block_tick(struct exec *exec);
 
-/* A key changed or went: tells whom that concerns. */
-static inline void exec_note_key(struct exec *exec, struct db *db, struct slice key)
+/* A key changed or went: tells whom that concerns. `event` may be NULL. */
+static inline void exec_note_key(struct exec *exec, struct db *db, struct slice key,
+                                 const char *event)
 {
     db_bump(db, key);
-    if (__builtin_expect(table_count(&exec->blocking.keys) != 0, 0)) {
+    if (__builtin_expect(table_count(&exec->blocking.keys) != 0, 0) && block_is_woken_by(event)) {
         block_note(exec, db, key);
     }
 }

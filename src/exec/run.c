@@ -34,6 +34,17 @@ enum {
 
 /* ---- Plan ---- */
 
+/* Looks ahead at the first key of the plan's command, when it is at a fixed place. */
+static inline void plan_key(const struct session *session, struct exec_plan *plan)
+{
+    uint32_t first = plan->entry->first_key;
+    if (first != 0 && first < plan->count) {
+        plan->first_key = first;
+        plan->first_hash = db_hash(session->db, plan->args[first]);
+        db_prefetch_bucket(session->db, plan->first_hash);
+    }
+}
+
 void exec_plan(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
                struct exec_plan *plan)
 {
@@ -48,14 +59,8 @@ void exec_plan(struct exec *exec, struct session *session, struct slice *args, u
         entry = sub != NULL ? sub : entry;
     }
     plan->entry = entry;
-    if (entry == NULL) {
-        return;
-    }
-    uint32_t first = entry->first_key;
-    if (first != 0 && first < count) {
-        plan->first_key = first;
-        plan->first_hash = db_hash(session->db, args[first]);
-        db_prefetch_bucket(session->db, plan->first_hash);
+    if (entry != NULL) {
+        plan_key(session, plan);
     }
 }
 
@@ -164,12 +169,17 @@ static void note_slow(struct exec *exec, struct call *call, uint64_t ns)
     exec_note_latency(exec, (call->entry->flags & CMD_FAST) != 0 ? "fast-command" : "command", us);
 }
 
-static void note_watchers(struct exec *exec, struct call *call)
+static void note_reader(struct exec *exec, struct session *client, const struct call *call)
 {
     if (exec->reader != NULL && (call->entry->flags & CMD_READONLY) != 0) {
-        struct session *outer = exec_client(exec); /* The call itself is over. */
-        exec->reader(exec->reader_context, outer != NULL ? outer : call->session, call);
+        exec->reader(exec->reader_context, client, call);
     }
+}
+
+static void note_watchers(struct exec *exec, struct call *call)
+{
+    struct session *outer = exec_client(exec); /* The call itself is over. */
+    note_reader(exec, outer != NULL ? outer : call->session, call);
     if (exec->monitor != NULL && (call->entry->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) == 0) {
         exec->monitor(exec->monitor_context, call);
     }
@@ -244,13 +254,15 @@ static void reply_mode_move(struct session *session)
     }
 }
 
-/* CLIENT CACHING holds for one command or transaction; CLIENT itself does not count. */
+/* CLIENT CACHING holds for one command or transaction; CLIENT itself does not count, and who waits
+ * has not had its command yet (block.c). */
 static bool ends_caching(const struct session *session, const struct command_entry *entry)
 {
     bool is_client =
         entry != NULL &&
         strcmp(entry->parent != NULL ? entry->parent->row->name : entry->row->name, "client") == 0;
-    return (session->flags & SESSION_MULTI) == 0 && !is_client;
+    bool is_waiting = session->slots[SESSION_SLOT_BLOCK] != NULL;
+    return (session->flags & SESSION_MULTI) == 0 && !is_client && !is_waiting;
 }
 
 static void after_command(struct session *session, const struct command_entry *entry)
@@ -353,6 +365,7 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     if (ns >= exec->watch_ns) {
         note_slow(exec, &call, ns);
     }
+    note_reader(exec, session, &call);
     exec_unit_end_for(exec, session);
     if (exec->current == NULL && (session->flags & SESSION_PUSHED) != 0) {
         session_push_flush(session);
@@ -401,18 +414,16 @@ void exec_run_queued(struct exec *exec, struct session *session, const struct mu
     run_within(exec, &call, session->gate_bits & GATE_ACCESS);
 }
 
-void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
-                    uint32_t gates)
+static void run_inner(struct exec *exec, struct session *session, const struct exec_plan *plan,
+                      uint32_t gates, bool is_checked)
 {
-    struct exec_plan plan;
-    exec_plan(exec, session, args, count, &plan);
-    struct call call = call_make(exec, session, &plan);
+    struct call call = call_make(exec, session, plan);
     call.is_inner = true;
     if (exec->current != NULL) {
         call.now = exec->current->now; /* One time for all that belongs together. */
     }
     uint64_t errors_before = session->out->error_count;
-    if (is_refused_by_form(&call)) {
+    if (!is_checked && is_refused_by_form(&call)) {
         note_refusal(exec, &call, errors_before);
     } else {
         run_within(exec, &call, gates);
@@ -420,4 +431,20 @@ void exec_run_inner(struct exec *exec, struct session *session, struct slice *ar
     if (exec->current == NULL) {
         exec_unit_end(exec);
     }
+}
+
+void exec_run_inner(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
+                    uint32_t gates)
+{
+    struct exec_plan plan;
+    exec_plan(exec, session, args, count, &plan);
+    run_inner(exec, session, &plan, gates, false);
+}
+
+void exec_run_entry(struct exec *exec, struct session *session, struct command_entry *entry,
+                    const struct args *args, uint32_t gates)
+{
+    struct exec_plan plan = {.entry = entry, .args = args->at, .count = args->count};
+    plan_key(session, &plan);
+    run_inner(exec, session, &plan, gates, true);
 }

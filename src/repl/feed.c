@@ -174,7 +174,9 @@ static void on_end(void *context, uint64_t count)
 void feed_init(struct repl *repl)
 {
     repl->feed.db = -1;
-    exec_add_sink(repl->exec, &(struct effect_sink){.on_end = on_end, .context = repl});
+    exec_add_sink(
+        repl->exec,
+        &(struct effect_sink){.on_end = on_end, .audience = EFFECT_FOR_REPLICAS, .context = repl});
 }
 
 void feed_update(struct repl *repl)

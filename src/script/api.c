@@ -272,12 +272,14 @@ static int api_set_repl(lua_State *lua)
     if (lua_gettop(lua) != 1) {
         return raise(lua, "ERR redis.set_repl() requires two arguments.");
     }
-    double flags = lua_tonumber(lua, 1);
-    if (flags < 0 || flags > 3) {
+    double flags = trunc(lua_tonumber(lua, 1));
+    if (!(flags >= 0 && flags <= EFFECT_FOR_ALL)) {
         return raise(lua, "ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or "
                           "REPL_NONE.");
     }
-    exec_hide_effects(vm_of(lua)->script->exec, flags < 1);
+    struct script_run *run = vm_of(lua)->script->run;
+    run->has_audience = true;
+    exec_set_audience(run->script->exec, (uint32_t)flags);
     return 0;
 }
 
@@ -434,10 +436,10 @@ void api_open(lua_State *lua)
     set_functions(lua, api_functions);
     set_log_levels(lua);
     set_number(lua, "REPL_NONE", 0);
-    set_number(lua, "REPL_AOF", 1);
-    set_number(lua, "REPL_REPLICA", 2);
-    set_number(lua, "REPL_SLAVE", 2);
-    set_number(lua, "REPL_ALL", 3);
+    set_number(lua, "REPL_AOF", EFFECT_FOR_LOG);
+    set_number(lua, "REPL_REPLICA", EFFECT_FOR_REPLICAS);
+    set_number(lua, "REPL_SLAVE", EFFECT_FOR_REPLICAS);
+    set_number(lua, "REPL_ALL", EFFECT_FOR_ALL);
     set_version(lua);
 }
 

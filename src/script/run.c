@@ -231,7 +231,9 @@ static void run_body(void *context)
     reply_deinit(&script->reply);
     buf_deinit(&script->slow_words);
     buf_init(&script->slow_words);
-    exec_hide_effects(script->exec, false);
+    if (run->has_audience) {
+        exec_set_audience(script->exec, EFFECT_FOR_ALL);
+    }
     script->run = NULL;
 }
 

@@ -56,8 +56,9 @@ struct script_run {
     bool has_written;
     bool is_slow; /* Over the threshold: others are told BUSY. */
     bool is_killed;
-    bool is_failed;   /* What it left on the Lua stack is an error. */
-    int64_t start_us; /* Monotonic. */
+    bool is_failed;    /* What it left on the Lua stack is an error. */
+    bool has_audience; /* It said whom its effects are meant for. */
+    int64_t start_us;  /* Monotonic. */
 };
 
 struct script {

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Several connections at once, to redis-server and Ouro: transactions, WATCH races and blocking
-commands must give the same replies to the same connections at the same steps.
+"""Several connections at once, to redis-server and Ouro: transactions, WATCH races, scripts,
+blocking commands and consumers of streams must give the same replies to the same connections at the
+same steps.
 
 A round is a script of steps. In each, one connection sends one command or a few together; then both
 servers come to rest: every connection has got all its replies, or CLIENT LIST says that it is
@@ -18,12 +19,25 @@ round is determined by the seed and its number:
 
 prints the steps of that round up to the first difference.
 
-Left out, because Redis 7.0 does it differently from later versions or leaves it to chance: a value
-stored over one of another kind by SORT or ZRANGESTORE wakes nobody there, and SWAPDB wakes in the
-order of a hash table. Both have integration tests.
+A round is about lists and sorted sets, about streams, or about both; every other connection speaks
+RESP3. IDs of entries are given, for each server has a clock of its own, and rise over the round.
+
+Left out, because Redis 7.0 does it differently from later versions or leaves it to chance:
+
+  - a value stored over one of another kind by SORT or ZRANGESTORE wakes nobody there, and SWAPDB
+    wakes in the order of a hash table;
+  - a stream whose newest entries are gone before their unit ends answers who waits with no entries
+    at all there: so XDEL, XTRIM and RENAME do not come between XADD and the end of a unit;
+  - a consumer is made when it is given something there, and as soon as it asks from 7.2 on: here
+    they are made first;
+  - who waits in XREADGROUP for a key that becomes a string is told that the key no longer exists
+    there, and WRONGTYPE from 7.2 on: both are taken for the same.
+
+The first two have integration tests.
 """
 import argparse
 import itertools
+import json
 import os
 import random
 import sys
@@ -39,6 +53,23 @@ STEPS = 80
 REST_SECONDS = 20
 DIFFERENCES_MAX = 5
 KEYS = ["a", "b", "c", "d"]
+STREAMS = ["s", "t", "u"]
+GROUPS = ["g", "h"]
+CONSUMERS = ["alice", "bob", "carol"]
+STREAM_SHARES = [0, 0.5, 0.9]  # Of a round's commands.
+RECENT = 12  # Entries that an ID is drawn from.
+
+# Runs the commands in the JSON of its argument.
+RUN_ALL = """local replies = {}
+for i, words in ipairs(cjson.decode(ARGV[1])) do replies[i] = redis.pcall(unpack(words)) end
+return replies"""
+# What is pending, without the clock's part.
+PENDING = """local found = redis.pcall('XPENDING', KEYS[1], ARGV[1], '-', '+', 100)
+for _, entry in ipairs(found) do entry[3] = 0 end
+return found"""
+# (Redis 7.0's reply, ours.)
+SAME = {(b"-UNBLOCKED the stream key no longer exists\r\n",
+         b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n")}
 
 
 class IdOf(int):
@@ -52,10 +83,125 @@ class MustEnd(tuple):
 # --------------------------------------------------------------------------------------- generating
 
 
+class Streams:
+    """Commands of streams. Those that are not for every place are said to be."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.last = 0
+
+    def key(self):
+        return self.rng.choice(STREAMS)
+
+    def place(self):
+        return self.key(), self.rng.choice(GROUPS)
+
+    def new_id(self):
+        self.last += 1
+        return "%d-%s" % (self.last, self.rng.choice("111*"))
+
+    def recent_id(self):
+        return "%d-%d" % (max(0, self.last - self.rng.randrange(RECENT)), self.rng.choice([0, 1, 1]))
+
+    def recent_ids(self):
+        return [self.recent_id() for _ in range(self.rng.randint(1, 4))]
+
+    def count(self):
+        return self.rng.choice([[], [], ["COUNT", self.rng.randint(1, 3)]])
+
+    def add(self):
+        options = self.rng.choice([[], [], [], [], ["NOMKSTREAM"], ["MAXLEN", "=", 5]])
+        fields = [word for _ in range(self.rng.randint(1, 2)) for word in ("f", self.rng.randint(0, 99))]
+        return ("XADD", self.key(), *options, self.new_id(), *fields)
+
+    def create(self):
+        return ("XGROUP", "CREATE", *self.place(), self.rng.choice(["0", "$", "$", self.recent_id()]),
+                "MKSTREAM")
+
+    def change(self):
+        """For every place."""
+        return self.rng.choice([
+            self.add, self.add, self.add, self.add, self.add, self.add,
+            self.create, self.create, self.create,
+            lambda: ("XGROUP", "DESTROY", *self.place()),
+            lambda: ("XGROUP", "SETID", *self.place(), self.rng.choice(["0", "$", self.recent_id()])),
+            lambda: ("XGROUP", "CREATECONSUMER", *self.place(), self.rng.choice(CONSUMERS)),
+            lambda: ("XGROUP", "DELCONSUMER", *self.place(), self.rng.choice(CONSUMERS)),
+            lambda: ("XACK", *self.place(), *self.recent_ids()),
+            lambda: ("DEL", self.key()),
+            lambda: ("PEXPIRE", self.key(), self.rng.choice([-1, 100000000])),
+            lambda: ("SET", self.key(), "text"),
+        ])()
+
+    def lone_changes(self):
+        """Not within EXEC and scripts. Commands to be sent together."""
+        key, other = self.key(), self.key()
+        return self.rng.choice([
+            lambda: [("XDEL", key, *self.recent_ids())],
+            lambda: [("XTRIM", key, "MAXLEN", "=", self.rng.randint(0, 5))],
+            lambda: [("MULTI",), ("DEL", "new"), ("XADD", "new", self.new_id(), "f", 1),
+                     ("XGROUP", "CREATE", "new", self.rng.choice(GROUPS), self.rng.choice("0$")),
+                     ("RENAME", "new", key), ("EXEC",)],
+            lambda: [("MULTI",), ("DEL", "new"), ("XADD", "new", self.new_id(), "f", 1),
+                     ("COPY", "new", other, "REPLACE"), ("EXEC",)],
+        ])()
+
+    def made(self, streams, group, consumer, command):
+        return [("XGROUP", "CREATECONSUMER", key, group, consumer) for key in streams] + [command]
+
+    def read(self):
+        """Of one connection, at once: commands to be sent together."""
+        key, group = self.place()
+        consumer = self.rng.choice(CONSUMERS)
+        justid = self.rng.choice([[], ["JUSTID"]])
+        made = lambda *words: self.made([key], group, consumer, words)  # noqa: E731
+        return self.rng.choice([
+            lambda: [("XRANGE", key, "-", "+")],
+            lambda: [("XLEN", key)],
+            lambda: [("XPENDING", key, group)],
+            lambda: [("EVAL", PENDING, 1, key, group)],
+            lambda: [("XINFO", "GROUPS", key)],
+            lambda: [("XREAD", *self.count(), "STREAMS", key, self.recent_id())],
+            lambda: made("XREADGROUP", "GROUP", group, consumer, *self.count(), "STREAMS", key,
+                         self.rng.choice([">", "0", self.recent_id()])),
+            lambda: made("XCLAIM", key, group, consumer, 0, *self.recent_ids(), *justid,
+                         *self.rng.choice([[], ["FORCE"], ["RETRYCOUNT", 7]])),
+            lambda: made("XAUTOCLAIM", key, group, consumer, 0, self.rng.choice(["-", self.recent_id()]),
+                         *self.count(), *justid),
+        ])()
+
+    def wait(self, timeout=0):
+        """Commands to be sent together, of which the last may wait."""
+        streams = self.rng.sample(STREAMS, self.rng.choice([1, 1, 2, 3]))
+        if self.rng.random() < 0.4:
+            ids = [self.rng.choice(["$", "$", self.recent_id()]) for _ in streams]
+            return [("XREAD", *self.count(), "BLOCK", timeout, "STREAMS", *streams, *ids)]
+        streams = streams[:1] if self.rng.random() < 0.6 else streams
+        group, consumer = self.rng.choice(GROUPS), self.rng.choice(CONSUMERS)
+        ids = [">"] * len(streams)
+        if self.rng.random() < 0.05:
+            ids[-1] = "0"
+        noack = self.rng.choice([[], [], [], ["NOACK"]])
+        command = ("XREADGROUP", "GROUP", group, consumer, *self.count(), "BLOCK", timeout, *noack,
+                   "STREAMS", *streams, *ids)
+        return self.made(streams, group, consumer, command)
+
+    def wrong(self):
+        return self.rng.choice([("XREAD", "BLOCK", "x", "STREAMS", "s", "0"), ("XREAD", "STREAMS", "s", ">"),
+                                ("XREADGROUP", "GROUP", "nosuch", "c", "BLOCK", 0, "STREAMS", "s", ">"),
+                                ("XREADGROUP", "GROUP", "g", "c", "BLOCK", 0, "STREAMS", "s", "$"),
+                                ("XREAD", "BLOCK", -1, "STREAMS", "s", "$"), ("XADD", "s", "0-0", "f", 1)])
+
+
 class Draw:
     def __init__(self, rng):
         self.rng = rng
         self.number = itertools.count(1)
+        self.streams = Streams(rng)
+        self.stream_share = rng.choice(STREAM_SHARES)
+
+    def is_of_streams(self):
+        return self.rng.random() < self.stream_share
 
     def key(self):
         return self.rng.choice(KEYS)
@@ -74,6 +220,8 @@ class Draw:
 
     def change(self):
         """A command that may make a key ready, or spoil it."""
+        if self.is_of_streams():
+            return self.streams.change()
         return self.rng.choice([
             lambda: (self.rng.choice(["LPUSH", "RPUSH"]), self.key(), *self.values()),
             lambda: (self.rng.choice(["LPUSH", "RPUSH"]), self.key(), *self.values()),
@@ -95,6 +243,12 @@ class Draw:
         ])()
 
     def read(self):
+        """Commands to be sent together."""
+        if self.is_of_streams():
+            return self.streams.read()
+        return [self.read_one()]
+
+    def read_one(self):
         return self.rng.choice([
             lambda: ("LRANGE", self.key(), 0, -1),
             lambda: ("ZRANGE", self.key(), 0, -1, "WITHSCORES"),
@@ -105,6 +259,12 @@ class Draw:
         ])()
 
     def wait(self, timeout=0):
+        """Commands to be sent together, of which the last may wait."""
+        if self.is_of_streams():
+            return self.streams.wait(timeout and 1)
+        return [self.wait_one(timeout)]
+
+    def wait_one(self, timeout):
         keys = self.keys()
         return self.rng.choice([
             lambda: ("BLPOP", *keys, timeout),
@@ -126,42 +286,69 @@ class Draw:
     def inner(self):
         """What stands between MULTI and EXEC."""
         draw = self.rng.random()
-        if draw < 0.60:
-            return self.change()
-        if draw < 0.80:
+        if draw < 0.55:
+            return [self.change()]
+        if draw < 0.75:
             return self.read()
-        if draw < 0.92:
+        if draw < 0.87:
             return self.wait()
+        if draw < 0.92:
+            return [self.script()]
         if draw < 0.95:
-            return ("SELECT", self.rng.choice([0, 0, 1]))
-        return self.wrong() if draw < 0.97 else ("UNWATCH",)
+            return [("SELECT", self.rng.choice([0, 0, 1]))]
+        return [self.mistake() if draw < 0.97 else ("UNWATCH",)]
+
+    def mistake(self):
+        return self.streams.wrong() if self.is_of_streams() else self.wrong()
+
+    def script(self):
+        commands = []
+        for _ in range(self.rng.randint(1, 4)):
+            draw = self.rng.random()
+            if draw < 0.6:
+                commands.append(self.change())
+            else:
+                commands += self.read() if draw < 0.8 else self.wait()
+        texts = [[str(word) for word in command] for command in commands if command[0] != "EVAL"]
+        return ("EVAL", RUN_ALL, 0, json.dumps(texts))
+
+    def transaction(self):
+        inner = [command for _ in range(self.rng.randint(0, 6)) for command in self.inner()]
+        return [("MULTI",), *inner, (self.rng.choice(["EXEC", "EXEC", "EXEC", "DISCARD"]),)]
+
+    def changes(self):
+        if self.is_of_streams() and self.rng.random() < 0.15:
+            return self.streams.lone_changes()
+        return [self.change() for _ in range(self.rng.choice([1, 1, 1, 2, 4]))]
 
     def commands(self, others_blocked):
         """What a connection that is not blocked sends in one step."""
         draw = self.rng.random()
         if draw < 0.28:
-            return [self.wait()]
+            return self.wait()
         if draw < 0.31:
-            return [MustEnd(self.wait("0.001"))]
+            *made, last = self.wait("0.001")
+            return [*made, MustEnd(last)]
+        if draw < 0.51:
+            return self.changes()
         if draw < 0.55:
-            return [self.change() for _ in range(self.rng.choice([1, 1, 1, 2, 4]))]
+            return [self.script()]
         if draw < 0.70:
-            inner = [self.inner() for _ in range(self.rng.randint(0, 6))]
-            return [("MULTI",), *inner, (self.rng.choice(["EXEC", "EXEC", "EXEC", "DISCARD"]),)]
+            return self.transaction()
         if draw < 0.76:
             return [(self.rng.choice(["MULTI", "EXEC", "EXEC", "DISCARD", "UNWATCH"]),)]
         if draw < 0.83:
-            return [("WATCH", *self.keys())]
+            return [("WATCH", *(self.keys() if not self.is_of_streams() else [self.streams.key()]))]
         if draw < 0.86:
-            return [self.wait(), self.change(), self.read()]
-        if draw < 0.93 and others_blocked:
+            return [*self.wait(), self.change(), *self.read()]
+        if draw < 0.92 and others_blocked:
             return [("CLIENT", "UNBLOCK", IdOf(self.rng.choice(others_blocked)),
                      self.rng.choice(["TIMEOUT", "ERROR"]))]
-        if draw < 0.95:
-            return [("SELECT", self.rng.choice([0, 0, 0, 1])), self.read()]
-        if draw < 0.97:
+        if draw < 0.94:
+            return [("SELECT", self.rng.choice([0, 0, 0, 1])), *self.read()]
+        if draw < 0.96:
             return [("RESET",)]
-        return [self.wrong() if draw < 0.985 else self.read()]
+        return [self.mistake()] if draw < 0.975 else self.read()
 
 
 # ---------------------------------------------------------------------------------------- exchanging
@@ -170,8 +357,9 @@ class Draw:
 class Member:
     """One connection of a crowd."""
 
-    def __init__(self, server):
+    def __init__(self, server, index):
         self.conn = server.connect()
+        self.conn.call("HELLO", 2 + index % 2)
         self.id = self.conn.call("CLIENT", "ID")
         self.conn.socket.setblocking(False)
         self.wanted = 0  # Replies that are still to come.
@@ -214,7 +402,7 @@ class Crowd:
         self.server = server
         self.control = server.connect()
         self.control.call("FLUSHALL")
-        self.members = [Member(server) for _ in range(CONNECTIONS)]
+        self.members = [Member(server, index) for index in range(CONNECTIONS)]
 
     def close(self):
         for member in self.members:
@@ -239,7 +427,7 @@ class Crowd:
         while self.control.call("CLIENT", "LIST", "ID", gone) != b"":
             if time.monotonic() > deadline:
                 raise TimeoutError("a closed connection stays")
-        self.members[index] = Member(self.server)
+        self.members[index] = Member(self.server, index)
 
     def rest(self):
         """Waits until all replies have come but those of blocked connections. Returns what came:
@@ -268,6 +456,14 @@ class Crowd:
 # ------------------------------------------------------------------------------------------- playing
 
 
+def agree(theirs, ours):
+    """Whether two outcomes of Crowd.rest are the same but for what may differ."""
+    if theirs[1] != ours[1] or [index for index, _ in theirs[0]] != [index for index, _ in ours[0]]:
+        return False
+    return all(len(left) == len(right) and all(a == b or (a, b) in SAME for a, b in zip(left, right))
+               for (_, left), (_, right) in zip(theirs[0], ours[0]))
+
+
 class Round:
     """One round on both servers at once; `steps` are those played so far, as text."""
 
@@ -294,7 +490,7 @@ class Round:
 
     def compare(self):
         outcomes = [crowd.rest() for crowd in self.crowds]
-        if outcomes[0] != outcomes[1]:
+        if not agree(*outcomes):
             for crowd, (came, blocked) in zip(self.crowds, outcomes):
                 self.steps.append("  %s: %s" % (crowd.server.kind, "; ".join(
                     "conn %d gets %.300r" % (index, b"".join(replies)) for index, replies in came)))
@@ -330,6 +526,9 @@ class Round:
             for key in KEYS:
                 reading += [("TYPE", key), ("LRANGE", key, 0, -1),
                             ("ZRANGE", key, 0, -1, "WITHSCORES")]
+            for key in STREAMS:
+                reading += [("TYPE", key), ("XRANGE", key, "-", "+"), ("XINFO", "GROUPS", key)]
+                reading += [("EVAL", PENDING, 1, key, group) for group in GROUPS]
             if not self.step(index, reading):
                 return False
         return True

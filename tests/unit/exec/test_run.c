@@ -370,6 +370,59 @@ TEST(run, effects_are_verbatim_canonical_or_none)
     fixture_deinit(&bench.fixture);
 }
 
+static void sink_begin(void *context)
+{
+    buf_append_text(&((struct sink_log *)context)->text, "[");
+}
+
+static void sink_end(void *context, uint64_t count)
+{
+    buf_printf(&((struct sink_log *)context)->text, "%d]", (int)count);
+}
+
+static void add_audience(struct exec *exec, uint32_t audience, struct sink_log *log)
+{
+    buf_init(&log->text);
+    exec_add_sink(exec, &(struct effect_sink){.on_begin = sink_begin,
+                                              .on_command = sink_command,
+                                              .on_end = sink_end,
+                                              .audience = audience,
+                                              .context = log});
+}
+
+static bool log_holds(struct sink_log *log, const char *wanted)
+{
+    buf_append_byte(&log->text, '\0');
+    bool is_same = is_text(log->text.data, wanted);
+    buf_deinit(&log->text);
+    return is_same;
+}
+
+TEST(run, effects_reach_the_audience_that_they_are_meant_for)
+{
+    struct bench bench;
+    struct sink_log log, replicas, both;
+    bench_init(&bench);
+    struct exec *exec = bench.fixture.exec;
+    add_audience(exec, EFFECT_FOR_LOG, &log);
+    add_audience(exec, EFFECT_FOR_REPLICAS, &replicas);
+    add_audience(exec, 0, &both);
+    exec_set_audience(exec, EFFECT_FOR_LOG);
+    (void)say(&bench.fixture, "edit l");
+    exec_set_audience(exec, EFFECT_FOR_REPLICAS);
+    (void)say(&bench.fixture, "edit r");
+    exec_set_audience(exec, 0);
+    (void)say(&bench.fixture, "edit nobody");
+    exec_report_removal(exec, bench.fixture.client.session.db, slice_from_text("k"), "expired",
+                        EVENT_EXPIRED);
+    exec_set_audience(exec, EFFECT_FOR_ALL);
+    (void)say(&bench.fixture, "edit all");
+    CHECK(log_holds(&log, "[0:edit l 1][0:DEL k 1][0:edit all 1]"));
+    CHECK(log_holds(&replicas, "[0:edit r 1][0:DEL k 1][0:edit all 1]"));
+    CHECK(log_holds(&both, "[0:edit l 1][0:edit r 1][0:DEL k 1][0:edit all 1]"));
+    fixture_deinit(&bench.fixture);
+}
+
 TEST(run, changes_move_the_versions_of_watched_keys)
 {
     struct bench bench;
