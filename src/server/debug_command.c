@@ -10,7 +10,6 @@
 
 #include "base/assert.h"
 #include "base/glob.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -18,8 +17,6 @@
 #include "types/string/string.h"
 
 enum {
-    DIGEST_LEN = 20,
-    SCAN_STEP = 1024, /* Keys per step of a walk over a database. */
     SLEEP_SECONDS_MAX = 3600 * 24,
     PREFIX_LEN_MAX = 1024,
     VALUE_TEXT_MAX = 32, /* "value:18446744073709551615" */
@@ -195,102 +192,6 @@ static void debug_protocol(struct call *call)
         reply_error(out, "ERR Wrong protocol type name. Please use one of the following: "
                          "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|"
                          "true|false");
-    }
-}
-
-/* ---- Digests --------------------------------------------------------------------------------- */
-
-/* Order-independent: the digests of all keys are combined by exclusive or. No seed of the process
- * goes in, so two servers with the same data have the same digest. */
-struct digest {
-    unsigned char bytes[DIGEST_LEN];
-};
-
-static struct digest digest_of(struct slice bytes)
-{
-    struct digest digest;
-    XXH128_hash_t low = XXH3_128bits_withSeed(bytes.data, bytes.len, 0);
-    uint64_t high = hash_bytes(1, bytes);
-    memcpy(digest.bytes, &low, 16);
-    memcpy(digest.bytes + 16, &high, DIGEST_LEN - 16);
-    return digest;
-}
-
-static void digest_add(struct digest *sum, const struct digest *digest)
-{
-    for (int i = 0; i < DIGEST_LEN; i++) {
-        sum->bytes[i] ^= digest->bytes[i];
-    }
-}
-
-/* The value without its key: type, whether it expires, content. */
-static struct digest digest_value(const struct value *value)
-{
-    struct string_scratch scratch;
-    struct buf text;
-    buf_init(&text);
-    buf_printf(&text, "%s %d ", value_kind_name(value_kind(value)), value_has_expire(value));
-    if (value_kind(value) == VALUE_STRING) {
-        buf_append(&text, string_get(value, &scratch));
-    }
-    struct digest digest = digest_of(buf_slice(&text));
-    buf_deinit(&text);
-    return digest;
-}
-
-struct digest_walk {
-    struct digest sum;
-    unsigned db;
-};
-
-static void digest_visit(void *context, struct slice key, const struct value *value)
-{
-    struct digest_walk *walk = context;
-    struct digest content = digest_value(value);
-    struct buf text;
-    buf_init(&text);
-    buf_printf(&text, "%u ", walk->db);
-    buf_append(&text, key);
-    buf_append(&text, slice_of(content.bytes, DIGEST_LEN));
-    struct digest digest = digest_of(buf_slice(&text));
-    digest_add(&walk->sum, &digest);
-    buf_deinit(&text);
-}
-
-static void reply_digest(struct call *call, const struct digest *digest)
-{
-    char text[DIGEST_LEN * 2 + 1];
-    for (size_t i = 0; i < DIGEST_LEN; i++) {
-        snprintf(text + i * 2, 3, "%02x", digest->bytes[i]);
-    }
-    reply_status(call->out, text);
-}
-
-static void debug_digest(struct call *call)
-{
-    struct server *server = call->family;
-    struct digest_walk walk = {0};
-    for (unsigned i = 0; i < keyspace_db_count(server->keyspace); i++) {
-        uint64_t cursor = 0;
-        walk.db = i;
-        do {
-            cursor = db_scan(keyspace_db(server->keyspace, i), cursor, SCAN_STEP,
-                             call->now->wall_ms, digest_visit, &walk);
-        } while (cursor != 0);
-    }
-    reply_digest(call, &walk.sum);
-}
-
-static void debug_digest_value(struct call *call)
-{
-    reply_array(call->out, call->args.count - 2);
-    for (uint32_t i = 2; i < call->args.count; i++) {
-        const struct value *value = call_peek(call, i, FIND_NO_TOUCH);
-        struct digest digest = {0};
-        if (value != NULL) {
-            digest = digest_value(value);
-        }
-        reply_digest(call, &digest);
     }
 }
 

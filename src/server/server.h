@@ -136,6 +136,10 @@ bool server_listen(struct server *server, struct buf *error);
 /* One turn of the loop; waits for at most `wait_us_max`. */
 void server_turn(struct server *server, int64_t wait_us_max);
 
+/* When a loop that waits for at most so long has to be awake again though nothing comes from
+ * outside: monotonic microseconds. */
+int64_t server_wake_us(const struct server *server, int64_t wait_us_max);
+
 /* Puts the directives with these effects into force (enum config_effect). NULL, or the error text.
  */
 const char *server_apply(struct server *server, unsigned effects);
@@ -208,6 +212,11 @@ void server_register_memory(struct server *server); /* MEMORY */
 /* INFO's text for one section ("server", "default", "all", "everything"); for the command and for
  * the crash report. */
 void server_info(struct server *server, const struct slice *names, uint32_t count, struct buf *out);
+
+/* ---- digest.c: what DEBUG DIGEST and DEBUG DIGEST-VALUE answer; O(data) in one step ---- */
+
+void debug_digest(struct call *call);
+void debug_digest_value(struct call *call);
 
 /* ---- signals.c ---- */
 

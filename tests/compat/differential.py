@@ -6,7 +6,8 @@ usage: differential.py [--count N] [--families strings,keys,...] [--round N] [--
 Commands come from generators/*.py in rounds of ROUND_COMMANDS; a round starts with a flush and a
 new connection and ends by reading every key, so that a difference in state shows even if no reply
 did; then all keys travel as DUMP payloads, each server's to the other, and redis-server says by
-DEBUG DIGEST-VALUE whether what arrives is what it has.
+DEBUG DIGEST-VALUE whether what arrives is what it has. The digests of both servers must be equal
+too, of each key and of everything.
 
 Within a round commands go out in pipelined batches; each batch ends in a token that ECHO sends
 back. Where the bytes of a whole batch are equal nothing is parsed, which is the common case and why
@@ -354,8 +355,8 @@ COPY = b"\0copy"  # Where payloads are restored; no generator makes such a key.
 FAR_MS = 1 << 42
 
 
-def digest(redis, key):
-    return redis.call("DEBUG", "DIGEST-VALUE", key)[0]
+def digest(conn, key):
+    return conn.call("DEBUG", "DIGEST-VALUE", key)[0]
 
 
 def arrives(redis, payload, is_volatile):
@@ -389,11 +390,19 @@ def compare_payloads(conns, commands):
         keys = [set(conn.call("KEYS", "*")) for conn in conns]
         for key in sorted(keys[0] | keys[1]):
             wanted, got = travel(*conns, key) if key in keys[0] & keys[1] else (key in keys[0], key in keys[1])
+            command = ("DUMP", key)
+            if wanted == got:
+                command = ("DEBUG", "DIGEST-VALUE", key)
+                wanted, got = [digest(conn, key) for conn in conns]
             if wanted != got:
-                ending = [("SELECT", database), ("DUMP", key)]
-                history = commands if commands[-2:] == ending else commands + ending
-                return Difference(history, as_bytes(repr(wanted)), as_bytes(repr(got)))
-    return None
+                return difference_at(commands, [("SELECT", database), command], wanted, got)
+    wanted, got = [conn.call("DEBUG", "DIGEST") for conn in conns]
+    return None if wanted == got else difference_at(commands, [("DEBUG", "DIGEST")], wanted, got)
+
+
+def difference_at(commands, ending, wanted, got):
+    history = commands if commands[-len(ending):] == ending else commands + ending
+    return Difference(history, as_bytes(repr(wanted)), as_bytes(repr(got)))
 
 
 def play(servers, commands):
@@ -482,7 +491,8 @@ def main():
     options.count = 0 if options.round is not None else options.count
     print("seed %d" % options.seed)
     start = time.monotonic()
-    with Server("--enable-debug-command", "yes", kind="redis") as redis, Server() as ouro:
+    debug = ("--enable-debug-command", "yes")
+    with Server(*debug, kind="redis") as redis, Server(*debug) as ouro:
         with redis.connect() as redis_conn, ouro.connect() as conn:
             vocabulary = Vocabulary(conn, redis_conn)
             rounds = Rounds(options.seed, families, vocabulary)

@@ -159,6 +159,29 @@ class Debug(Case):
         self.assertNotEqual(same, other)
         self.assertEqual(none, "0" * 40)
 
+    def test_digests_are_those_of_redis(self):
+        self.conn.pipeline([
+            ("SET", "text", "a\0b"), ("SET", "number", "-42"), ("SET", "going", "v", "EX", "10000"),
+            ("RPUSH", "list", "a", "1", "x" * 3000), ("SADD", "integers", "1", "2", "3"),
+            ("SADD", "set", "a", "b", "7"), ("ZADD", "zset", "1.5", "a", "-inf", "b", "3", "c"),
+            ("HSET", "hash", "f", "v", "g", "12"), ("XADD", "stream", "5-1", "f", "v", "g", "7"),
+            ("XADD", "stream", "6-1", "h", "-9"), ("SELECT", "3"), ("SET", "elsewhere", "v")])
+        self.assertEqual(self.call("DEBUG", "DIGEST-VALUE", "elsewhere"),
+                         ["d79ee9fe5d5ad902d7f6620efc3b07b75ddd742f"])
+        self.assertEqual(self.call("DEBUG", "DIGEST"), "ba620137b410d8c352cb8b371117d90caa26a2bf")
+        self.conn.call("SELECT", "0")
+        self.assertEqual(self.call("DEBUG", "DIGEST-VALUE", "text", "number", "going", "list", "integers", "set",
+                                   "zset", "hash", "stream"), [
+            "f413128cff81091b05397a0354869b5f313b3a7a",
+            "ce70a5674f228eaf3e2c2d01f6152e36f7e792a7",
+            "311b17018163335616e089f6b951c82c477335ac",
+            "e6144db7ca509b563727af15caadd86727ffabf9",
+            "2a462a3f51a1db89738ebbeef0c47ce1bbc85246",
+            "4db2915dc242371e719444ddc8b328e38ac18e1c",
+            "da0323ff4d88ffcab003f39cbd63a803c404701b",
+            "8530acc75d5274eb0fc0da86f28ed5533274a6d4",
+            "55ab774ccc901f88dd2a0a84dd9b6e4abbf66e65"])
+
     def test_every_reply_type_of_resp2(self):
         for kind, expected in (
                 ("string", b"$11\r\nHello World\r\n"), ("integer", b":12345\r\n"), ("double", b"$5\r\n3.141\r\n"),
