@@ -643,8 +643,7 @@ static bool run_background(struct server *server)
     return is_more;
 }
 
-/* When the loop must be awake again, in monotonic microseconds. */
-static int64_t next_wake_us(const struct server *server, int64_t wait_us_max)
+int64_t server_wake_us(const struct server *server, int64_t wait_us_max)
 {
     int64_t wake_us = server->next_cron_us;
     int64_t defrag_us = keyspace_defrag_due_us(server->keyspace);
@@ -679,7 +678,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
     if (end_us - server->now.mono_us > server->turn_longest_us) {
         server->turn_longest_us = end_us - server->now.mono_us;
     }
-    ring_turn(server->ring, is_more ? 0 : next_wake_us(server, wait_us_max));
+    ring_turn(server->ring, is_more ? 0 : server_wake_us(server, wait_us_max));
     server->now = clock_read();
     exec_tick(server->exec);
     server->turn_count++;

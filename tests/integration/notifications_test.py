@@ -146,7 +146,7 @@ class Moments(Listening):
         due = time.monotonic() + 0.060
         found = self.wait_for("expired k")
         self.assertEqual(found, ["set k", "expire k", "expired k"])
-        # 10 ms are promised; the bound leaves room for a busy machine.
+        # 10 ms are promised, which sim_expiry.c shows; the bound leaves room for a busy machine.
         self.assertLess(time.monotonic() - due, 1.0)
         self.assertEqual(self.call("EXISTS", "k"), 0)
 
