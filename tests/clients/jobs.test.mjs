@@ -69,8 +69,8 @@ for (const library of libraries) {
 
   test(`${library.name}: a job moves to the list of what is being done`, options, () =>
     withClients(library, 2, async (producer, consumer) => {
-      const moved = face.move(consumer, key("todo"), key("doing"), 0);
-      await library.call(producer, "RPUSH", key("todo"), "a");
+      const moved = face.move(consumer, key("waiting"), key("doing"), 0);
+      await library.call(producer, "RPUSH", key("waiting"), "a");
       assert.equal(await moved, "a");
       assert.deepEqual(await library.call(producer, "LRANGE", key("doing"), "0", "-1"), ["a"]);
       await library.call(producer, "DEL", key("doing"));
