@@ -4,17 +4,17 @@
  *     deadline or exec_unpause        -> gate off, all suspended sessions resume
  *
  * The command that was held back is not lost: its bytes stay with the connection and are executed
- * when the session goes on. Replicas, the primary's link and sessions without a connection pass.
- * EXEC waits as its queue would, and a write waits before it is queued. The keyspace is frozen
- * meanwhile: what a pause is for, a data set that stands still, would not be had if keys went by
- * themselves. */
+ * when the session goes on; those of the primary's link too. Replicas and sessions without a
+ * connection pass. EXEC waits as its queue would, and a write waits before it is queued. The
+ * keyspace is frozen meanwhile: what a pause is for, a data set that stands still, would not be had
+ * if keys went by themselves. */
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
 #include "exec/multi.h"
 
 static bool is_held_back(const struct exec *exec, const struct call *call)
 {
-    const uint32_t exempt = SESSION_REPLICA | SESSION_PRIMARY | SESSION_INTERNAL;
+    const uint32_t exempt = SESSION_REPLICA | SESSION_INTERNAL;
     if ((call->session->flags & exempt) != 0) {
         return false;
     }

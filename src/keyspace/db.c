@@ -71,7 +71,7 @@ void db_prefetch_value(const struct db *db, uint64_t hash)
 static __attribute__((noinline)) bool db_hide_expired(struct db *db, uint64_t hash,
                                                       struct place place, unsigned flags)
 {
-    if ((flags & FIND_EXPIRED) != 0) {
+    if ((flags & FIND_EXPIRED) != 0 || db->keyspace->shows_expired) {
         return false;
     }
     if (db->keyspace->may_remove && !pin_keeps(db->keyspace, place.value)) {
@@ -97,7 +97,9 @@ db_show_parts(struct db *db, uint64_t hash, struct place *place, int64_t now_ms,
 
 int64_t db_hidden_ms(const struct db *db, int64_t now_ms)
 {
-    return db->keyspace->may_remove && db->keyspace->pin_count == 0 ? 0 : now_ms;
+    const struct keyspace *keyspace = db->keyspace;
+    bool hides = (!keyspace->may_remove || keyspace->pin_count != 0) && !keyspace->shows_expired;
+    return hides ? now_ms : 0;
 }
 
 static inline __attribute__((always_inline)) struct place

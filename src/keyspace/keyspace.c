@@ -165,6 +165,11 @@ void keyspace_set_expiry(struct keyspace *keyspace, bool may_remove, bool is_act
     keyspace->is_active = is_active;
 }
 
+void keyspace_show_expired(struct keyspace *keyspace, bool is_shown)
+{
+    keyspace->shows_expired = is_shown;
+}
+
 void keyspace_freeze(struct keyspace *keyspace, bool is_frozen)
 {
     keyspace->is_frozen = is_frozen;

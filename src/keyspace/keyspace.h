@@ -214,6 +214,10 @@ void db_check(struct db *db);
  * EXPIRE left the wheel running. */
 void keyspace_set_expiry(struct keyspace *keyspace, bool may_remove, bool is_active);
 
+/* While they are shown, keys and fields whose time has come are as good as others: for what a
+ * primary sends, which alone says what expires. Only where expired keys may not be removed. */
+void keyspace_show_expired(struct keyspace *keyspace, bool is_shown);
+
 /* While it is frozen nothing expires or is evicted: keys whose time has come are only hidden. */
 void keyspace_freeze(struct keyspace *keyspace, bool is_frozen);
 

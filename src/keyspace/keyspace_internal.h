@@ -67,6 +67,7 @@ struct keyspace {
     struct db *dbs;
     unsigned db_count;
     bool may_remove;    /* Expired keys may be removed; else they are hidden. */
+    bool shows_expired; /* Or are as good as others, for a while. */
     bool is_frozen;     /* Nothing may be removed, for a while. */
     bool wants_removal; /* may_remove when not frozen. */
     bool is_active;     /* The wheel runs. */

@@ -177,10 +177,17 @@ static enum load_state insert_first(struct loader *loader)
     return LOAD_GOES_ON;
 }
 
+static bool keeps_expired(const struct loader *loader)
+{
+    bool has_history = loader->facts.repl_id[0] != '\0';
+    return loader->options.keeps_expired ||
+           (loader->options.keeps_expired_of_history && has_history);
+}
+
 static enum load_state add_value(struct loader *loader, const struct rdb_item *item)
 {
     if (item->expire_ms >= 0 && item->expire_ms < loader->options.now_ms &&
-        !loader->options.keeps_expired) {
+        !keeps_expired(loader)) {
         value_free(item->value, loader->options.work);
         loader->keys_expired++;
         return LOAD_GOES_ON;

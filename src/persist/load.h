@@ -19,8 +19,10 @@ struct load_options {
     uint64_t len;            /* Bytes of the whole; 0: not known. */
     bool checks_sum;         /* rdbchecksum */
     bool keeps_expired;      /* A replica: its primary tells what expires. */
-    bool skips_foreign;      /* Values that cannot be held are left out; else they are an error. */
-    bool replaces;           /* A key that exists gives way; else it is an error. */
+    /* The same where the file names a history: who goes on with it must be told what expires. */
+    bool keeps_expired_of_history;
+    bool skips_foreign; /* Values that cannot be held are left out; else they are an error. */
+    bool replaces;      /* A key that exists gives way; else it is an error. */
     /* A library of functions, which nothing here can call; may be NULL. */
     void (*on_function)(void *context, struct slice code);
     void *context;

@@ -304,6 +304,9 @@ static void begin_full(struct repl *repl, struct session *session)
 /* Why nobody can become a replica now; NULL: nothing. */
 static const char *sync_refusal(const struct call *call)
 {
+    if (!repl_is_fresh(call->family)) {
+        return "NOMASTERLINK Can't SYNC while not connected with my master";
+    }
     if (!reply_is_empty(call->out)) {
         return "ERR SYNC and PSYNC are invalid with pending output";
     }
@@ -327,17 +330,45 @@ static bool may_sync(struct call *call)
     return true;
 }
 
+/* PSYNC id offset FAILOVER: our primary hands over to us. False: the error is replied. */
+static bool take_over(struct call *call)
+{
+    struct repl *repl = call->family;
+    struct slice id = call->args.at[1];
+    log_write(LOG_WARNING, "Failover request received for replid %.*s.", (int)id.len, id.data);
+    if (!repl->is_replica) {
+        reply_error(call->out, "ERR PSYNC FAILOVER can't be sent to a master.");
+        return false;
+    }
+    if (!is_id(id, repl->id)) {
+        reply_error(call->out, "ERR PSYNC FAILOVER replid must match my replid.");
+        return false;
+    }
+    role_promote(repl);
+    log_write(LOG_NOTICE, "MASTER MODE enabled (failover request)");
+    return true;
+}
+
 static void psync_run(struct call *call)
 {
     struct repl *repl = call->family;
     char name[REPLICA_NAME_MAX];
     int64_t next;
+    if (call->args.count > 3 && call_is(call, 3, "failover") &&
+        (call->session->flags & SESSION_REPLICA) == 0 && !take_over(call)) {
+        return;
+    }
     if (!may_sync(call)) {
         return;
     }
     replica_name(replica_of(call->session), name);
     if (!call_i64(call, 2, &next, NULL)) {
         log_write(LOG_WARNING, "Replica %s asks for synchronization but with a wrong offset", name);
+        return;
+    }
+    const char *why = guard_refuses_psync(repl, call->args.at[1], next);
+    if (why != NULL) {
+        reply_error(call->out, why);
         return;
     }
     if (try_partial(repl, call, next, name)) {

@@ -110,6 +110,7 @@ static void config_deinit(struct repl_config *config)
     mem_free((void *)(uintptr_t)config->user);
     mem_free((void *)(uintptr_t)config->password);
     mem_free((void *)(uintptr_t)config->dir);
+    mem_free((void *)(uintptr_t)config->file_name);
 }
 
 static const char *copy_text(const char *text)
@@ -126,6 +127,7 @@ void repl_configure(struct repl *repl, const struct repl_config *config)
     repl->config.user = copy_text(config->user);
     repl->config.password = copy_text(config->password);
     repl->config.dir = copy_text(config->dir);
+    repl->config.file_name = copy_text(config->file_name);
     config_deinit(&old);
     backlog_set_size(&repl->backlog, config->backlog_size);
     replicas_count_good(repl);
@@ -145,12 +147,14 @@ struct repl *repl_new(const struct repl_options *options)
     repl_forget_id2(repl);
     feed_init(repl);
     waits_init(repl);
+    link_new(repl);
     return repl;
 }
 
 void repl_stop(struct repl *repl)
 {
     if (repl != NULL) {
+        link_stop(repl);
         repl_lose_backlog(repl, "Disconnecting replica, the server ends");
     }
 }
@@ -161,6 +165,7 @@ void repl_free(struct repl *repl)
         return;
     }
     ASSERT(list_is_empty(&repl->replicas));
+    link_free(repl);
     config_deinit(&repl->config);
     mem_free_sized(repl, sizeof *repl);
 }
@@ -170,9 +175,15 @@ void repl_register(struct repl *repl)
     primary_register(repl);
     report_register(repl);
     waits_register(repl);
+    role_register(repl);
 }
 
 /* ---- The turn ---- */
+
+bool repl_drain(struct repl *repl, int64_t deadline_mono_us)
+{
+    return link_drain(repl, deadline_mono_us);
+}
 
 void repl_step(struct repl *repl)
 {
@@ -188,6 +199,7 @@ int64_t repl_due_us(const struct repl *repl)
 
 void repl_tick(struct repl *repl)
 {
+    link_tick(repl);
     replicas_tick(repl);
     tick_backlog(repl);
 }
@@ -201,5 +213,5 @@ bool repl_is_replica(const struct repl *repl)
 
 size_t repl_memory(const struct repl *repl)
 {
-    return sizeof *repl + backlog_memory(&repl->backlog);
+    return sizeof *repl + backlog_memory(&repl->backlog) + link_memory(repl);
 }

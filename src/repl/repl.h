@@ -20,6 +20,8 @@
 #include "ring/ring.h"
 
 struct codec_out;
+struct load_figures;
+struct load_options;
 struct repl;
 
 enum { REPL_ID_LEN = 40 };
@@ -33,6 +35,15 @@ struct repl_host {
     void (*on_gate)(void *context);
     /* Writes libraries of functions before the databases of a snapshot; see walk_options. */
     unsigned (*write_more)(void *context, struct codec_out *out);
+
+    /* As a replica: all libraries of functions go. */
+    void (*forget_functions)(void *context);
+    /* Loads the snapshot of a primary, in the background; its end is told to repl_on_loaded. The
+     * path is borrowed until then. NULL, or why it cannot begin. */
+    const char *(*load)(void *context, const char *path);
+    /* The same around a loading that is not the server's: the options for it; and its end. */
+    void (*load_begins)(void *context, struct load_options *options);
+    void (*load_ended)(void *context, const struct load_figures *figures);
 };
 
 struct repl_options {
@@ -76,7 +87,7 @@ struct repl_config {
     int64_t announce_port;       /* replica-announce-port; 0: `port`. */
     int64_t port;                /* Where this server listens. */
     const char *user, *password; /* masteruser, masterauth; "": none. */
-    const char *dir;             /* Where temporary files go. */
+    const char *dir, *file_name; /* Where a snapshot that was received goes. */
 };
 
 struct repl *repl_new(const struct repl_options *options);
@@ -119,8 +130,33 @@ struct repl_facts {
 /* False: there is no history worth saving. */
 bool repl_facts(const struct repl *repl, struct repl_facts *facts);
 
+/* At start, before anything is loaded: `replicaof`. */
+void repl_follow(struct repl *repl, struct slice host, int port);
+
 /* What the file that was loaded at start said. */
 void repl_restore(struct repl *repl, const struct repl_facts *facts);
+
+/* The start is over: from now on a primary is connected to. has_data: keys or functions were
+ * loaded; a primary without them does not wipe replicas that have some (guard.c). */
+void repl_open(struct repl *repl, bool has_data);
+
+/* Whom we follow; NULL: nobody. */
+const char *repl_primary(const struct repl *repl, int *port);
+
+/* The snapshot of the primary is loaded, or an error says why not. `stream_db`: what the file says
+ * of the database that the stream has selected; -1: nothing. */
+void repl_on_loaded(struct repl *repl, const char *error, int64_t stream_db);
+
+/* What forbids this client to write, or to be answered to its PING; NULL: nothing. And whether
+ * there is anything that might be refused at all. */
+const char *repl_refuses(const struct repl *repl, const struct session *session, bool is_write);
+bool repl_may_refuse(const struct repl *repl);
+
+/* The link to the primary is up, or there is none to be had: we are the primary. */
+bool repl_is_fresh(const struct repl *repl);
+
+/* While a snapshot is loaded straight from the wire. */
+bool repl_is_loading(const struct repl *repl, struct load_figures *figures);
 
 /* ---- Gates: each NULL, or the text of the refusal ---- */
 

@@ -181,9 +181,25 @@ size_t sync_memory(const struct sync *sync);
 
 /* ---- link.c and role.c ---- */
 
+void link_new(struct repl *repl);
 void link_tick(struct repl *repl);
 bool link_drain(struct repl *repl, int64_t deadline_mono_us);
 void link_info(const struct repl *repl, struct buf *out); /* Fields of a replica. */
+void link_stop(struct repl *repl); /* Leaves the primary, while the ring still turns. */
 void link_free(struct repl *repl);
 size_t link_memory(const struct repl *repl);
 void role_register(struct repl *repl); /* REPLICAOF, SLAVEOF, FAILOVER. */
+void role_promote(struct repl *repl);
+
+/* "connect", "handshake", "sync", "connected": as ROLE names them; its reply. */
+const char *link_state_name(const struct repl *repl);
+void link_role(const struct repl *repl, struct reply *out);
+int link_db(const struct repl *repl); /* That the primary's stream has selected. */
+
+const char *failover_state_name(const struct repl *repl);
+
+/* Why PSYNC from a replica with this history is refused by an empty primary, and why this client's
+ * write or PING is; NULL: it is not. */
+const char *guard_refuses_psync(struct repl *repl, struct slice id, int64_t offset);
+const char *guard_refuses(const struct repl *repl, const struct session *session, bool is_write);
+bool guard_is_on(const struct repl *repl);

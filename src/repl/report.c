@@ -36,7 +36,7 @@ static void write_replicas(const struct repl *repl, struct buf *out)
 
 static void write_ids(const struct repl *repl, struct buf *out)
 {
-    buf_printf(out, "master_failover_state:%s\r\n", "no-failover");
+    buf_printf(out, "master_failover_state:%s\r\n", failover_state_name(repl));
     buf_printf(out, "master_replid:%s\r\n", repl->id);
     buf_printf(out, "master_replid2:%s\r\n", repl->id2);
     buf_printf(out, "master_repl_offset:%lld\r\n", (long long)backlog_end(&repl->backlog));
@@ -58,6 +58,9 @@ static void write_backlog(const struct repl *repl, struct buf *out)
 void repl_info(const struct repl *repl, struct buf *out)
 {
     buf_printf(out, "role:%s\r\n", repl->is_replica ? "slave" : "master");
+    if (repl->is_replica) {
+        link_info(repl, out);
+    }
     buf_printf(out, "connected_slaves:%u\r\n", repl->replica_count);
     if (repl->config.replicas_min != 0 && repl->config.lag_max_s != 0) {
         buf_printf(out, "min_slaves_good_slaves:%u\r\n", repl->good_count);
@@ -110,7 +113,12 @@ static void role_of_primary(const struct repl *repl, struct reply *out)
 
 static void role_run(struct call *call)
 {
-    role_of_primary(call->family, call->out);
+    const struct repl *repl = call->family;
+    if (repl->is_replica) {
+        link_role(repl, call->out);
+    } else {
+        role_of_primary(repl, call->out);
+    }
 }
 
 static const struct command report_rows[] = {

@@ -241,7 +241,8 @@ static void prepare_session(struct script *script, const struct session *caller)
 {
     script->session.db = caller->db;
     script->session.gate_bits = caller->gate_bits & GATE_ACCESS;
-    script->session.flags = SESSION_INTERNAL | (caller->flags & SESSION_NO_TOUCH);
+    script->session.flags =
+        SESSION_INTERNAL | (caller->flags & (SESSION_NO_TOUCH | SESSION_PRIMARY));
     script->reply.protocol = 2;
 }
 
@@ -267,6 +268,17 @@ bool run_is_allowed(struct call *call, const struct script_run *run)
 {
     const struct script *script = run->script;
     bool is_writing = (run->flags & (SCRIPT_NO_WRITES | SCRIPT_IS_COMPAT)) == 0;
+    const struct script_wish wish = {.has_flags = (run->flags & SCRIPT_IS_COMPAT) == 0,
+                                     .is_writing = is_writing,
+                                     .allows_stale = (run->flags & SCRIPT_ALLOW_STALE) != 0};
+    const char *refusal =
+        script->options.refuses == NULL
+            ? NULL
+            : script->options.refuses(script->options.context, call->session, &wish);
+    if (refusal != NULL) {
+        reply_error(call->out, refusal);
+        return false;
+    }
     if (run->is_read_only && is_writing) {
         reply_error(call->out, "ERR Can not execute a script with write flag using *_ro command.");
         return false;

@@ -10,12 +10,25 @@
 
 struct exec;
 struct script;
+struct session;
+
+/* What a script says of itself in its first line. */
+struct script_wish {
+    bool has_flags;    /* There is such a line; else it is an EVAL that promises nothing. */
+    bool is_writing;   /* It may write. */
+    bool allows_stale; /* It may run where reads of old data are refused. */
+};
 
 struct script_options {
     const char *version; /* What redis.REDIS_VERSION says; borrowed. */
 
     /* Whether the data set is above maxmemory and nothing can be evicted; asked once per script. */
     bool (*is_memory_full)(void *context);
+
+    /* What forbids to run a script at all for this client, as an error; NULL: nothing. May be NULL.
+     */
+    const char *(*refuses)(void *context, const struct session *client,
+                           const struct script_wish *wish);
     void *context;
 
     int64_t threshold_ms; /* busy-reply-threshold; 0 or less: others are never told BUSY. */

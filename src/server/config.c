@@ -312,10 +312,12 @@ static void own_texts(struct config *config)
             config_replace_text(text, slice_from_text(borrowed == NULL ? "" : borrowed));
         }
     }
-    char *bind = config->bind, *save = config->save;
-    config->bind = config->save = NULL;
-    config_replace_text(&config->bind, slice_from_text(bind == NULL ? "" : bind));
-    config_replace_text(&config->save, slice_from_text(save == NULL ? "" : save));
+    char **const special[] = {&config->bind, &config->save, &config->replicaof};
+    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+        char *borrowed = *special[i];
+        *special[i] = NULL;
+        config_replace_text(special[i], slice_from_text(borrowed == NULL ? "" : borrowed));
+    }
 }
 
 struct config *config_new(void)
@@ -359,6 +361,7 @@ void config_free(struct config *config)
     }
     mem_free(config->bind);
     mem_free(config->save);
+    mem_free(config->replicaof);
     mem_free(config->inert);
     mem_free(config);
 }

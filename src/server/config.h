@@ -98,6 +98,7 @@ struct config {
     int64_t replica_priority;
     char *replica_announce_ip;
     int64_t replica_announce_port;
+    char *replicaof;                       /* "host port", or "". */
     char *primary_user, *primary_password; /* masteruser, masterauth */
     int64_t empty_guard_s;                 /* empty-primary-guard-timeout */
 
@@ -121,6 +122,7 @@ enum config_flag {
     CONFIG_FIXED = 1 << 4, /* Only the default is accepted: the feature behind it does not exist. */
     CONFIG_SECRET = 1 << 5,    /* Never printed in logs. */
     CONFIG_FILE_NAME = 1 << 7, /* A name within `dir`, not a path. */
+    CONFIG_UNSAID = 1 << 8,    /* CONFIG REWRITE leaves it out while it is empty. */
     CONFIG_SET_ONLY = 1 << 6,  /* A line in files, not a parameter (include, rename-command). */
 };
 

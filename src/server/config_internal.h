@@ -41,6 +41,10 @@ bool config_set_events(struct config *config, const struct slice *words, unsigne
                        const char **error);
 void config_get_events(const struct config *config, struct buf *out);
 
+bool config_set_replicaof(struct config *config, const struct slice *words, unsigned count,
+                          const char **error);
+void config_get_replicaof(const struct config *config, struct buf *out);
+
 bool config_set_oom_values(struct config *config, const struct slice *words, unsigned count,
                            const char **error);
 void config_get_oom_values(const struct config *config, struct buf *out);

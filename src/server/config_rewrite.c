@@ -50,6 +50,10 @@ static void write_directive(struct rewriting *rewriting, const struct directive 
     struct buf value;
     buf_init(&value);
     config_get(rewriting->config, directive, &value);
+    if (value.len == 0 && (directive->flags & CONFIG_UNSAID) != 0) {
+        buf_deinit(&value);
+        return;
+    }
     buf_printf(&rewriting->out, "%s ", directive->name);
     append_value(directive, buf_slice(&value), &rewriting->out);
     buf_append_byte(&rewriting->out, '\n');

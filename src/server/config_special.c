@@ -354,6 +354,39 @@ void config_get_events(const struct config *config, struct buf *out)
     }
 }
 
+/* ---- replicaof ---- */
+
+bool config_set_replicaof(struct config *config, const struct slice *words, unsigned count,
+                          const char **error)
+{
+    int64_t port;
+    bool is_nobody = (count == 1 && words[0].len == 0) ||
+                     (count == 2 && slice_is(words[0], "no") && slice_is(words[1], "one"));
+    if (is_nobody) {
+        config_replace_text(&config->replicaof, slice_from_text(""));
+        return true;
+    }
+    if (count != 2 || words[0].len == 0) {
+        *error = "wrong number of arguments";
+        return false;
+    }
+    if (!num_parse_i64(words[1], &port) || port < 0 || port > UINT16_MAX) {
+        *error = "Invalid master port";
+        return false;
+    }
+    struct buf text;
+    buf_init(&text);
+    buf_printf(&text, "%.*s %lld", (int)words[0].len, words[0].data, (long long)port);
+    config_replace_text(&config->replicaof, buf_slice(&text));
+    buf_deinit(&text);
+    return true;
+}
+
+void config_get_replicaof(const struct config *config, struct buf *out)
+{
+    buf_append_text(out, config->replicaof);
+}
+
 /* ---- oom-score-adj-values ---- */
 
 enum { OOM_VALUE_MAX = 2000 };

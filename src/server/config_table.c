@@ -683,6 +683,13 @@ static const struct directive directives[] = {
      .get = config_get_events,
      .effects = CONFIG_TO_EVENTS},
     /* Replication. */
+    {.name = "replicaof",
+     .alias = "slaveof",
+     .kind = DIRECTIVE_SPECIAL,
+     .preset = "",
+     .set = config_set_replicaof,
+     .get = config_get_replicaof,
+     .flags = CONFIG_IMMUTABLE | CONFIG_MANY | CONFIG_UNSAID},
     {.name = "replica-serve-stale-data",
      .alias = "slave-serve-stale-data",
      .kind = DIRECTIVE_BOOL,

@@ -78,7 +78,8 @@ static void debug_sleep(struct call *call)
 static void debug_active_expire(struct call *call)
 {
     struct server *server = call->family;
-    keyspace_set_expiry(server->keyspace, true, (int)number_at(call, 2) != 0);
+    server->is_expiry_off = (int)number_at(call, 2) == 0;
+    server_update_expiry(server);
     reply_ok(call->out);
 }
 

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "persist/load_file.h"
+#include "repl/repl.h"
 #include "script/script.h"
 #include "server/process.h"
 #include "server/server.h"
@@ -104,6 +105,7 @@ static void note_end(struct server *server, const struct load_figures *figures)
 {
     server->loading.keys_loaded = figures->keys_loaded;
     server->loading.keys_expired = figures->keys_expired;
+    server->loading.functions_loaded = figures->functions;
     log_facts(figures, server->now.wall_ms / 1000);
     if (figures->bytes < figures->total_bytes) {
         log_write(LOG_WARNING, "%llu bytes behind the end of the RDB file are ignored",
@@ -121,13 +123,30 @@ static double percent_of(const struct load_figures *figures)
                                      : (double)figures->bytes * 100 / (double)figures->total_bytes;
 }
 
+/* Of the loading under way. */
+static struct load_figures figures_now(const struct server *server)
+{
+    struct load_figures figures = {.bytes = 0};
+    if (server->loading.file != NULL) {
+        return load_file_figures(server->loading.file);
+    }
+    (void)repl_is_loading(server->repl, &figures);
+    return figures;
+}
+
+bool server_is_loading(const struct server *server)
+{
+    return server->loading.file != NULL ||
+           (server->repl != NULL && repl_is_loading(server->repl, NULL));
+}
+
 void loading_tick(struct server *server)
 {
     struct server_loading *loading = &server->loading;
-    if (loading->file == NULL || server->now.mono_us < loading->next_log_us) {
+    if (!server_is_loading(server) || server->now.mono_us < loading->next_log_us) {
         return;
     }
-    struct load_figures figures = load_file_figures(loading->file);
+    struct load_figures figures = figures_now(server);
     loading->next_log_us = server->now.mono_us + PROGRESS_US;
     log_write(LOG_NOTICE, "Loading RDB: %.1f%%, %llu keys", percent_of(&figures),
               (unsigned long long)figures.keys_loaded);
@@ -135,7 +154,7 @@ void loading_tick(struct server *server)
 
 void loading_info(const struct server *server, struct buf *out)
 {
-    struct load_figures figures = load_file_figures(server->loading.file);
+    struct load_figures figures = figures_now(server);
     int64_t passed_s = (server->now.mono_us - figures.started_us) / 1000000;
     int64_t eta_s = 1; /* Nothing is known yet. */
     if (figures.bytes > 0) {
@@ -154,10 +173,22 @@ void loading_info(const struct server *server, struct buf *out)
 
 /* ---- At start ---- */
 
+/* The file may say from where on a replica, or replicas of ours, can go on. */
+static void restore_history(struct server *server, const struct load_facts *facts)
+{
+    struct repl_facts history = {.offset = facts->repl_offset, .db = (int)facts->repl_db};
+    if (facts->repl_id[0] == '\0' || facts->repl_offset < 0) {
+        return;
+    }
+    memcpy(history.id, facts->repl_id, sizeof(history.id));
+    repl_restore(server->repl, &history);
+}
+
 static void loading_open(struct server *server)
 {
     exec_activate_gate(server->exec, GATE_LOADING, false);
-    keyspace_set_expiry(server->keyspace, true, true);
+    server_update_expiry(server);
+    repl_open(server->repl, server->loading.keys_loaded + server->loading.functions_loaded != 0);
     log_write(LOG_NOTICE, "Ready to accept connections on port %d", (int)server->config->port);
     process_notify(server->config, "STATUS=Ready to accept connections\nREADY=1\n");
 }
@@ -180,6 +211,7 @@ static void loading_on_done(void *context, const char *error)
     load_file_free(server->loading.file);
     server->loading.file = NULL;
     note_end(server, &figures);
+    restore_history(server, &figures.facts);
     loading_open(server);
 }
 
@@ -192,6 +224,8 @@ static struct load_file_options options_of(struct server *server)
                  .work = &server->work,
                  .now_ms = server->now.wall_ms,
                  .checks_sum = server->config->rdb_checksum,
+                 .keeps_expired = repl_is_replica(server->repl),
+                 .keeps_expired_of_history = true,
                  .on_function = keep_function,
                  .context = server},
         .ring = server->ring,
@@ -215,8 +249,7 @@ bool loading_reload(struct server *server, bool is_flushing, bool replaces)
         db_flush(keyspace_db(server->keyspace, i), false);
     }
     if (is_flushing) {
-        forget_functions(&server->loading);
-        script_flush_libraries(server->script);
+        loading_forget_functions(server);
     }
     bool is_loaded = load_file_now(&options, &figures, &error);
     if (is_loaded) {
@@ -234,9 +267,9 @@ void loading_begin(struct server *server)
     struct load_file_options options = options_of(server);
     int error;
     exec_activate_gate(server->exec, GATE_LOADING, true);
-    keyspace_set_expiry(server->keyspace, true, false);
     server->loading.next_log_us = server->now.mono_us + PROGRESS_US;
     server->loading.file = load_file_begin(&options, &error);
+    server_update_expiry(server);
     if (server->loading.file == NULL && error == 0) {
         loading_open(server); /* There is no file: an empty start. */
     } else if (server->loading.file == NULL) {
@@ -244,4 +277,62 @@ void loading_begin(struct server *server)
     } else {
         process_notify(server->config, "STATUS=Loading the RDB file\n");
     }
+}
+
+/* ---- What a primary sends ---- */
+
+static void loading_on_received(void *context, const char *error)
+{
+    struct server *server = context;
+    struct load_file *file = server->loading.file;
+    struct load_figures figures = load_file_figures(file);
+    server->loading.file = NULL;
+    if (error == NULL) {
+        note_end(server, &figures);
+    }
+    exec_activate_gate(server->exec, GATE_LOADING, false);
+    server_update_expiry(server);
+    repl_on_loaded(server->repl, error, figures.facts.repl_db);
+    load_file_free(file); /* The error is its own. */
+}
+
+const char *loading_receive(void *context, const char *path)
+{
+    struct server *server = context;
+    struct load_file_options options = options_of(server);
+    int error;
+    options.path = path;
+    options.done = loading_on_received;
+    server->loading.next_log_us = server->now.mono_us + PROGRESS_US;
+    server->loading.file = load_file_begin(&options, &error);
+    if (server->loading.file == NULL) {
+        return strerror(error == 0 ? ENOENT : -error);
+    }
+    exec_activate_gate(server->exec, GATE_LOADING, true);
+    server_update_expiry(server);
+    return NULL;
+}
+
+void loading_begins_elsewhere(void *context, struct load_options *options)
+{
+    struct server *server = context;
+    *options = options_of(server).load;
+    server->loading.next_log_us = server->now.mono_us + PROGRESS_US;
+    exec_activate_gate(server->exec, GATE_LOADING, true);
+    server_update_expiry(server);
+}
+
+void loading_ended_elsewhere(void *context, const struct load_figures *figures)
+{
+    struct server *server = context;
+    note_end(server, figures);
+    exec_activate_gate(server->exec, GATE_LOADING, false);
+    server_update_expiry(server);
+}
+
+void loading_forget_functions(void *context)
+{
+    struct server *server = context;
+    forget_functions(&server->loading);
+    script_flush_libraries(server->script);
 }

@@ -2,13 +2,25 @@
  *
  * Three may: a save that failed, too few replicas, and a primary above us. They are asked in
  * Redis's order, by one gate, which is active while one of them would refuse something. */
+#include "base/num.h"
 #include "exec/multi.h"
 #include "repl/repl.h"
+#include "script/script.h"
+#include "server/config_internal.h"
 #include "server/server.h"
 
 enum { BACKLOG_SIZE_MIN = 16 * 1024 };
 
-/* ---- The gate of writes ---- */
+/* ---- Gates ---- */
+
+static enum gate_result refuse(struct call *call, const char *why)
+{
+    if (why == NULL) {
+        return GATE_PASS;
+    }
+    call_refuse(call, why);
+    return GATE_REFUSED;
+}
 
 static enum gate_result write_gate(void *context, struct call *call)
 {
@@ -17,23 +29,105 @@ static enum gate_result write_gate(void *context, struct call *call)
         return GATE_PASS;
     }
     enum gate_result result = saver_gate(server->saver, call);
-    if (result != GATE_PASS || (multi_call_flags(call) & CMD_WRITE) == 0) {
-        return result; /* Refused, or a PING: that is refused for the sake of a save alone. */
+    if (result != GATE_PASS) {
+        return result;
     }
-    const char *why = repl_refuses_writes(server->repl);
-    if (why != NULL) {
-        call_refuse(call, why);
-        return GATE_REFUSED;
-    }
-    return GATE_PASS;
+    bool is_write = (multi_call_flags(call) & CMD_WRITE) != 0;
+    bool is_exec = !is_write && (call->entry->flags & CMD_REFUSED_WITH_WRITES) == 0;
+    return is_exec ? GATE_PASS : refuse(call, repl_refuses(server->repl, call->session, is_write));
 }
 
 void server_update_write_gate(void *context)
 {
     struct server *server = context;
     bool is_active = (server->saver != NULL && saver_refuses_writes(server->saver)) ||
-                     (server->repl != NULL && repl_refuses_writes(server->repl) != NULL);
+                     (server->repl != NULL && repl_may_refuse(server->repl));
     exec_activate_gate(server->exec, GATE_READ_ONLY, is_active);
+}
+
+#define ERR_STALE "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+
+static bool is_stale(const struct server *server, const struct session *session)
+{
+    return !server->config->replica_serves_stale && !repl_is_fresh(server->repl) &&
+           (session->flags & SESSION_PRIMARY) == 0;
+}
+
+static enum gate_result stale_gate(void *context, struct call *call)
+{
+    return refuse(call, is_stale(context, call->session) ? ERR_STALE : NULL);
+}
+
+const char *server_refuses_script(void *context, const struct session *client,
+                                  const struct script_wish *wish)
+{
+    const struct server *server = context;
+    if (is_stale(server, client) && !wish->has_flags) {
+        return ERR_STALE;
+    }
+    if (is_stale(server, client) && !wish->allows_stale) {
+        return "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and "
+               "'allow-stale' flag is not set on the script.";
+    }
+    if (!wish->is_writing || (client->flags & SESSION_PRIMARY) != 0) {
+        return NULL;
+    }
+    if (repl_is_replica(server->repl) && server->config->replica_is_read_only) {
+        return "READONLY Can not run script with write flag on readonly replica.";
+    }
+    return repl_refuses(server->repl, client, true);
+}
+
+/* ---- Roles ---- */
+
+void server_update_expiry(struct server *server)
+{
+    bool is_active = !server_is_loading(server) && !server->is_expiry_off;
+    keyspace_set_expiry(server->keyspace, !repl_is_replica(server->repl), is_active);
+}
+
+/* CONFIG GET and CONFIG REWRITE tell whom we follow. */
+static void note_primary(struct server *server)
+{
+    int port;
+    const char *host = repl_primary(server->repl, &port);
+    struct buf text;
+    buf_init(&text);
+    if (host != NULL) {
+        buf_printf(&text, "%s %d", host, port);
+    }
+    config_replace_text(&server->config->replicaof, buf_slice(&text));
+    buf_deinit(&text);
+}
+
+static void update_role(struct server *server)
+{
+    bool is_replica = repl_is_replica(server->repl);
+    server->identity.role = is_replica ? "replica" : "master";
+    (void)server_apply(server, CONFIG_TO_LOG); /* Its letter tells the role. */
+    server_update_expiry(server);
+    server_update_write_gate(server);
+    exec_activate_gate(server->exec, GATE_STALE,
+                       is_replica && !server->config->replica_serves_stale);
+}
+
+static void on_role(void *context, bool is_replica)
+{
+    struct server *server = context;
+    (void)is_replica;
+    note_primary(server);
+    update_role(server);
+}
+
+/* "host port" of the configuration. */
+void server_follow_configured(struct server *server)
+{
+    struct slice text = slice_from_text(server->config->replicaof);
+    const char *space = strrchr(server->config->replicaof, ' ');
+    int64_t port;
+    if (space != NULL && num_parse_i64(slice_from_text(space + 1), &port)) {
+        repl_follow(server->repl, slice_part(text, 0, (size_t)(space - text.data)), (int)port);
+    }
 }
 
 /* ---- Wiring ---- */
@@ -41,6 +135,7 @@ void server_update_write_gate(void *context)
 void server_init_repl(struct server *server, bool is_threaded)
 {
     exec_set_gate(server->exec, GATE_READ_ONLY, write_gate, server);
+    exec_set_gate(server->exec, GATE_STALE, stale_gate, server);
     server->repl = repl_new(&(struct repl_options){
         .exec = server->exec,
         .ring = server->ring,
@@ -48,6 +143,11 @@ void server_init_repl(struct server *server, bool is_threaded)
         .lent_bytes = net_lent_bytes(server->net),
         .saver = server->saver,
         .host = {.context = server,
+                 .on_role = on_role,
+                 .forget_functions = loading_forget_functions,
+                 .load = loading_receive,
+                 .load_begins = loading_begins_elsewhere,
+                 .load_ended = loading_ended_elsewhere,
                  .on_gate = server_update_write_gate,
                  .write_more = server_write_functions},
         .speaks = slice_from_text(OURO_REDIS_VERSION),
@@ -88,7 +188,8 @@ void server_apply_repl(struct server *server)
         .user = config->primary_user,
         .password = config->primary_password,
         .dir = config->dir,
+        .file_name = config->db_filename,
     };
     repl_configure(server->repl, &repl);
-    server_update_write_gate(server);
+    update_role(server);
 }

@@ -69,15 +69,23 @@ size_t server_overhead(const struct server *server)
            repl_memory(server->repl);
 }
 
+/* A replica holds what its primary holds, and evicts what that evicts. */
+static bool leaves_memory_to_primary(const struct server *server)
+{
+    return repl_is_replica(server->repl) && server->config->replica_ignores_memory;
+}
+
 /* Refuses what may need memory when nothing more can be evicted. Eviction itself happens here too,
  * a slice at a time, so that writers pay for the room they take. */
 static enum gate_result memory_gate(void *context, struct call *call)
 {
     struct server *server = context;
-    if (server_is_loading(server) || keyspace_fits(server->keyspace)) {
+    if (keyspace_fits(server->keyspace) || server_is_loading(server) ||
+        leaves_memory_to_primary(server)) {
         return GATE_PASS;
     }
-    bool needs_memory = (multi_call_flags(call) & CMD_DENY_OOM) != 0 || multi_queues(call);
+    bool needs_memory = ((multi_call_flags(call) & CMD_DENY_OOM) != 0 || multi_queues(call)) &&
+                        (call->session->flags & SESSION_PRIMARY) == 0;
     /* The configured effort once per turn; the turn's other writers make room for about themselves.
      */
     bool is_first = server->evict_turn != server->turn_count;
@@ -100,6 +108,7 @@ static bool is_memory_full(void *context)
     struct server *server = context;
     size_t max = (size_t)server->config->memory_max;
     return max != 0 && keyspace_memory(server->keyspace) > max &&
+           !leaves_memory_to_primary(server) &&
            keyspace_evict_step(server->keyspace, server->now.wall_ms,
                                clock_mono_us() + WRITER_EVICT_US) == EVICT_FULL;
 }
@@ -171,7 +180,7 @@ static void apply_log(struct server *server)
         .level = (enum log_level)config->log_level,
         .format = (enum log_format)config->log_format,
         .path = config->log_file,
-        .role = 'M',
+        .role = server->repl != NULL && repl_is_replica(server->repl) ? 'S' : 'M',
     };
     log_configure(&log);
 }
@@ -493,6 +502,7 @@ static void build_core(struct server *server)
     server->script = script_new(server->exec, &(struct script_options){
                                                   .version = OURO_REDIS_VERSION,
                                                   .is_memory_full = is_memory_full,
+                                                  .refuses = server_refuses_script,
                                                   .context = server,
                                               });
     server_init_saver(server, true);
@@ -535,7 +545,8 @@ struct server *server_new(struct config *take_config, struct config_source *take
     }
     server->start_memory = mem_used() - net_memory(server->net);
     keyspace_set_overhead(server->keyspace, overhead_of, server);
-    keyspace_set_expiry(server->keyspace, true, true);
+    server_follow_configured(server);
+    server_update_expiry(server);
     return server;
 }
 
@@ -624,7 +635,8 @@ static bool run_background(struct server *server)
     }
     if (now_us >= server->next_cron_us) {
         cron(server);
-        if (server->config->memory_max > 0 && !server_is_loading(server)) {
+        if (server->config->memory_max > 0 && !server_is_loading(server) &&
+            !leaves_memory_to_primary(server)) {
             is_more |= keyspace_evict_step(server->keyspace, server->now.wall_ms,
                                            clock_mono_us() + TURN_EVICT_US) == EVICT_BUSY;
         }
@@ -666,6 +678,9 @@ int64_t server_wake_us(const struct server *server, int64_t wait_us_max)
 void server_turn(struct server *server, int64_t wait_us_max)
 {
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
+    if (__builtin_expect(repl_is_replica(server->repl), 0)) {
+        is_more |= repl_drain(server->repl, clock_mono_us() + TURN_DRAIN_US);
+    }
     if (__builtin_expect(server->reload.is_requested, 0)) {
         server_reload(server);
     }

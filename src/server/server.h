@@ -73,11 +73,11 @@ struct blob;
 
 /* The snapshot that is loaded at start; see loading.c. */
 struct server_loading {
-    struct load_file *file;             /* NULL: nothing is being loaded. */
-    bool has_failed;                    /* The server ends. */
-    int64_t next_log_us;                /* Monotonic; of progress. */
-    uint64_t keys_loaded, keys_expired; /* By the last loading. */
-    struct blob **functions;            /* Code of libraries that files held. */
+    struct load_file *file;                               /* NULL: nothing is being loaded. */
+    bool has_failed;                                      /* The server ends. */
+    int64_t next_log_us;                                  /* Monotonic; of progress. */
+    uint64_t keys_loaded, keys_expired, functions_loaded; /* By the last loading. */
+    struct blob **functions;                              /* Code of libraries that files held. */
     unsigned function_count;
 };
 
@@ -120,6 +120,7 @@ struct server {
     struct server_loading loading;
     bool is_auth_set;    /* requirepass is not empty. */
     bool is_cron_paused; /* DEBUG PAUSE-CRON. */
+    bool is_expiry_off;  /* DEBUG SET-ACTIVE-EXPIRE 0. */
     int listen_error;    /* Negative errno of the last failed listen. */
 };
 
@@ -163,14 +164,21 @@ void loading_begin(struct server *server);
  * nothing was flushed where the file cannot be opened. */
 bool loading_reload(struct server *server, bool is_flushing, bool replaces);
 
+/* For the replica's side of replication (struct repl_host), with the server as their context: loads
+ * a snapshot of the primary in the background; the same around a loading that is not ours; drops
+ * all functions. */
+struct load_options;
+struct load_figures;
+const char *loading_receive(void *context, const char *path);
+void loading_begins_elsewhere(void *context, struct load_options *options);
+void loading_ended_elsewhere(void *context, const struct load_figures *figures);
+void loading_forget_functions(void *context);
+
 /* Gives up; loading_deinit follows when the ring is closed. */
 void loading_stop(struct server *server);
 void loading_deinit(struct server *server);
 
-static inline bool server_is_loading(const struct server *server)
-{
-    return server->loading.file != NULL;
-}
+bool server_is_loading(const struct server *server);
 
 void loading_tick(struct server *server); /* Once per cron: progress in the log. */
 
@@ -197,6 +205,17 @@ unsigned server_write_functions(void *context, struct codec_out *out);
 
 void server_init_repl(struct server *server, bool is_threaded);
 void server_apply_repl(struct server *server);
+
+/* Begins to follow whom the configuration names, if it does: before anything is loaded. */
+void server_follow_configured(struct server *server);
+
+/* Whether keys expire, and by whom: the role has changed, or a loading begins or ends. */
+void server_update_expiry(struct server *server);
+
+/* For script_options. */
+struct script_wish;
+const char *server_refuses_script(void *context, const struct session *client,
+                                  const struct script_wish *wish);
 
 /* Who refuses writes has changed. */
 void server_update_write_gate(void *context);
