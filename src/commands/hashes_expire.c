@@ -83,6 +83,12 @@ static bool field_moment(struct call *call, uint32_t index, int64_t scale, int64
     return true;
 }
 
+/* Whether fields with that moment go at once. A replica waits for its primary's HDEL. */
+static bool field_is_due(const struct call *call, int64_t at_ms)
+{
+    return at_ms <= call->now->wall_ms && (call->session->flags & SESSION_PRIMARY) == 0;
+}
+
 /* ---- Effects ---- */
 
 /* Words of an effect about some fields, with their number put in when it is known. */
@@ -270,7 +276,7 @@ static void hexpire_with(struct call *call, int64_t scale, int64_t base_ms)
         !take_fields(call, fields_at, ERR_EXPIRE_COUNT, &list)) {
         return;
     }
-    expiry.is_past = expiry.at_ms <= call->now->wall_ms;
+    expiry.is_past = field_is_due(call, expiry.at_ms);
     expire_fields(call, &list, &expiry);
 }
 
@@ -440,7 +446,7 @@ static void hgetex_run(struct call *call)
     if (!take_fields(call, fields_at, ERR_FIELD_COUNT, &list)) {
         return;
     }
-    expiry.is_past = has_time && expiry.at_ms <= call->now->wall_ms;
+    expiry.is_past = has_time && field_is_due(call, expiry.at_ms);
     get_fields(call, &list, has_time || is_persist ? &expiry : NULL);
 }
 
@@ -507,7 +513,7 @@ static bool hsetex_parse(struct call *call, struct hsetex *set)
         call_arity_error(call);
         return false;
     }
-    set->expiry.is_past = set->has_time && set->expiry.at_ms <= call->now->wall_ms;
+    set->expiry.is_past = set->has_time && field_is_due(call, set->expiry.at_ms);
     return true;
 }
 
@@ -536,51 +542,77 @@ static enum hash_put_result hsetex_put(const struct call *call, const struct hse
                               &edit->rules);
 }
 
-/* Puts the pairs; the effect holds those that were put. */
+/* Puts the pairs; `*end` is the argument behind the last that was put. */
 static bool hsetex_put_all(struct call *call, const struct hsetex *set, struct hashes_edit *edit,
-                           struct field_effect *effect)
+                           uint32_t *end)
 {
-    for (uint32_t i = set->first; i < call->args.count; i += 2) {
+    for (*end = set->first; *end < call->args.count; *end += 2) {
         if (set->expiry.is_past) {
-            hash_remove(&edit->place, call->args.at[i]);
-        } else if (hsetex_put(call, set, edit, i) == HASH_NO_MEMORY) {
+            hash_remove(&edit->place, call->args.at[*end]);
+        } else if (hsetex_put(call, set, edit, *end) == HASH_NO_MEMORY) {
             return false;
-        }
-        effect_add_field(effect, call->args.at[i]);
-        if (!set->expiry.is_past) {
-            effect_add(effect, call->args.at[i + 1]);
         }
     }
     return true;
 }
 
-static void hsetex_set(struct call *call, const struct hsetex *set, struct hashes_edit *edit)
+/* What was put or removed, in commands that replicas older than HSETEX know. */
+static void hsetex_effect_values(struct call *call, const struct hsetex *set, uint32_t end)
 {
     struct field_effect effect;
-    bool is_past = set->expiry.is_past;
-    effect_open(call, &effect, is_past ? "HDEL" : "HSETEX");
-    if (!is_past && set->has_time) {
-        effect_add(&effect, slice_from_text("PXAT"));
-        effect_add_moment(&effect, set->expiry.at_ms);
-    } else if (!is_past && set->keeps) {
-        effect_add(&effect, slice_from_text("KEEPTTL"));
+    effect_open(call, &effect, set->expiry.is_past ? "HDEL" : "HSET");
+    for (uint32_t i = set->first; i < end; i += 2) {
+        effect_add_field(&effect, call->args.at[i]);
+        if (!set->expiry.is_past) {
+            effect_add(&effect, call->args.at[i + 1]);
+        }
     }
-    if (!is_past) {
+    effect_close(call, &effect);
+}
+
+/* HSET lets fields forget their expiry: what they have now is told behind it, those with the same
+ * moment together. */
+static void hsetex_effect_expiries(struct call *call, const struct hsetex *set,
+                                   const struct value *value, uint32_t end)
+{
+    for (uint32_t i = set->first; i < end && call_wants_effects(call);) {
+        struct hash_pair pair;
+        struct hash_pair next;
+        bool has_expiry = hashes_find(call, value, call->args.at[i], &pair) && pair.expire_ms >= 0;
+        if (!has_expiry) {
+            i += 2;
+            continue;
+        }
+        struct field_effect effect;
+        effect_open(call, &effect, "HPEXPIREAT");
+        effect_add_moment(&effect, pair.expire_ms);
         effect_begin_fields(&effect);
+        do {
+            effect_add_field(&effect, call->args.at[i]);
+            i += 2;
+        } while (i < end && hashes_find(call, value, call->args.at[i], &next) &&
+                 next.expire_ms == pair.expire_ms);
+        effect_close(call, &effect);
     }
-    bool is_done = hsetex_put_all(call, set, edit, &effect);
+}
+
+static void hsetex_set(struct call *call, const struct hsetex *set, struct hashes_edit *edit)
+{
+    uint32_t end;
+    bool is_past = set->expiry.is_past;
+    bool is_done = hsetex_put_all(call, set, edit, &end);
     bool was_there = !edit->is_new || !is_past;
     hashes_close(call, edit);
-    if (effect.fields > 0 && was_there) {
+    if (end > set->first && was_there) {
         call_changed(call, 1, is_past ? "hdel" : "hset");
         if (!is_past && set->has_time) {
             call_event(call, call->db, call->args.at[1], "hexpire");
         }
-        effect_close(call, &effect);
+        hsetex_effect_values(call, set, end);
+        if (set->has_time || set->keeps) {
+            hsetex_effect_expiries(call, set, edit->place.value, end);
+        }
         hashes_remove_empty(call, edit->place);
-    } else {
-        effect.fields = 0;
-        effect_close(call, &effect);
     }
     if (is_done) {
         reply_integer(call->out, 1);

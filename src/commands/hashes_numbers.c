@@ -91,18 +91,17 @@ static void add_float(struct call *call, long double increment)
     }
     reply_bulk(call->out, text);
     call_changed(call, 1, "hincrbyfloat");
-    if (pair.expire_ms < 0) {
-        struct slice effect[] = {slice_from_text("HSET"), call->args.at[1], call->args.at[2], text};
-        call_effect(call, effect, 4);
-    } else {
-        struct slice effect[] = {slice_from_text("HSETEX"),
-                                 call->args.at[1],
-                                 slice_from_text("KEEPTTL"),
-                                 slice_from_text("FIELDS"),
-                                 slice_from_text("1"),
-                                 call->args.at[2],
-                                 text};
-        call_effect(call, effect, 7);
+    struct slice effect[] = {slice_from_text("HSET"), call->args.at[1], call->args.at[2], text};
+    call_effect(call, effect, 4);
+    if (pair.expire_ms >= 0) {
+        char moment[NUM_I64_TEXT_MAX + 1]; /* HSET lets the field forget it. */
+        struct slice keep[] = {slice_from_text("HPEXPIREAT"),
+                               call->args.at[1],
+                               slice_of(moment, num_format_i64(moment, pair.expire_ms)),
+                               slice_from_text("FIELDS"),
+                               slice_from_text("1"),
+                               call->args.at[2]};
+        call_effect(call, keep, 6);
     }
 }
 

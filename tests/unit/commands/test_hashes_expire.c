@@ -114,7 +114,7 @@ TEST(hashes_expire, changes_keep_or_drop_the_expiry)
     family_say(&family, "hincrby h a 5");
     CHECK(family_does(&family, "httl h fields 1 a", "*1\r\n:10\r\n", "", ""));
     CHECK(family_does(&family, "hincrbyfloat h a 0.5", "$3\r\n6.5\r\n",
-                      "HSETEX h KEEPTTL FIELDS 1 a 6.5;", "hincrbyfloat:h;"));
+                      "HSET h a 6.5;HPEXPIREAT h 1010000 FIELDS 1 a;", "hincrbyfloat:h;"));
     family_say(&family, "hset h a 1");
     CHECK(family_does(&family, "httl h fields 2 a b", "*2\r\n:-1\r\n:10\r\n", "", ""));
     family_say(&family, "copy h g");
@@ -133,13 +133,12 @@ TEST(hashes_expire, hsetex_sets_under_conditions)
     CHECK(family_does(&family, "hsetex h fxx fields 1 a 1", ":0\r\n", "", ""));
     CHECK(family_does(&family, "exists h", ":0\r\n", "", ""));
     CHECK(family_does(&family, "hsetex h ex 10 fields 2 a 1 b 2", ":1\r\n",
-                      "HSETEX h PXAT 1010000 FIELDS 2 a 1 b 2;", "hset:h;hexpire:h;"));
+                      "HSET h a 1 b 2;HPEXPIREAT h 1010000 FIELDS 2 a b;", "hset:h;hexpire:h;"));
     CHECK(family_does(&family, "hsetex h fnx fields 2 c 1 b 2", ":0\r\n", "", ""));
     CHECK(family_does(&family, "hsetex h keepttl fxx fields 1 a 3", ":1\r\n",
-                      "HSETEX h KEEPTTL FIELDS 1 a 3;", "hset:h;"));
+                      "HSET h a 3;HPEXPIREAT h 1010000 FIELDS 1 a;", "hset:h;"));
     CHECK(family_does(&family, "httl h fields 2 a b", "*2\r\n:10\r\n:10\r\n", "", ""));
-    CHECK(family_does(&family, "hsetex h fields 1 a 4", ":1\r\n", "HSETEX h FIELDS 1 a 4;",
-                      "hset:h;"));
+    CHECK(family_does(&family, "hsetex h fields 1 a 4", ":1\r\n", "HSET h a 4;", "hset:h;"));
     CHECK(family_does(&family, "httl h fields 1 a", "*1\r\n:-1\r\n", "", ""));
     CHECK(family_does(&family, "hsetex h pxat 1 fields 2 a 4 b 5", ":1\r\n", "HDEL h a b;",
                       "hdel:h;del:h;"));
