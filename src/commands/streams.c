@@ -309,6 +309,12 @@ static bool parse_options(struct call *call, struct add_options *options, bool i
 
 /* ---- Effects of XADD and XTRIM ---- */
 
+/* What XTRIM MINID must be told elsewhere to leave as much as is left here. */
+static struct stream_id id_left(const struct stream_meta *meta)
+{
+    return meta->count == 0 ? STREAM_ID_MAX : meta->first_id;
+}
+
 /* The command with the threshold that was reached instead of that asked for, without the limit, and
  * (`id_text` not NULL) with that ID in its place. */
 static void trim_effect(struct call *call, const struct add_options *options,
@@ -324,7 +330,7 @@ static void trim_effect(struct call *call, const struct add_options *options,
             args[count++] = call->args.at[i];
             args[count++] = slice_from_text("=");
             args[count++] = options->trim.is_by_id
-                                ? streams_id_text(&first_id, meta->first_id)
+                                ? streams_id_text(&first_id, id_left(meta))
                                 : slice_of(digits, num_format_u64(digits, meta->count));
             i = options->trim_end - 1;
         } else if (options->limit_at != 0 && i == options->limit_at) {
