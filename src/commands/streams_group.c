@@ -58,6 +58,7 @@ struct stream_consumer *streams_consumer(struct call *call, uint32_t key,
 {
     struct stream_consumer *consumer = stream_consumer_find(group, name);
     if (consumer != NULL) {
+        stream_consumer_will_change(group, consumer);
         consumer->seen_ms = call->now->wall_ms;
         return consumer;
     }
@@ -232,6 +233,7 @@ static void xgroup_setid_run(struct call *call)
         !parse_group_id(call, value, true, &id)) {
         return;
     }
+    stream_group_will_change(group);
     group->last_id = id;
     group->entries_read = options.entries_read;
     reply_ok(call->out);

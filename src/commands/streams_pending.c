@@ -208,8 +208,9 @@ static bool claim_take(struct claim *claim, struct stream_pending *pending)
         return false;
     }
     if (pending->consumer != claim->consumer) {
-        stream_pending_assign(pending, claim->consumer);
+        stream_pending_assign(claim->group, pending, claim->consumer);
     }
+    stream_pending_will_change(claim->group, pending);
     pending->delivered_ms = claim->delivered_ms;
     if (claim->retry_count >= 0) {
         pending->delivery_count = (uint64_t)claim->retry_count;
@@ -221,6 +222,7 @@ static bool claim_take(struct claim *claim, struct stream_pending *pending)
     } else {
         streams_reply_entry_at(call->out, claim->value, pending->id);
     }
+    stream_consumer_will_change(claim->group, claim->consumer);
     claim->consumer->active_ms = call->now->wall_ms;
     claim_note(claim, pending);
     return true;
@@ -347,6 +349,7 @@ static void xclaim_run(struct call *call)
     }
     bool is_group_moved = stream_id_compare(last_id, claim.group->last_id) > 0;
     if (is_group_moved) {
+        stream_group_will_change(claim.group);
         claim.group->last_id = last_id;
     }
     reply_begin(call->out, &mark, '*');

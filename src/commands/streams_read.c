@@ -239,6 +239,7 @@ static void group_advance(const struct value *value, struct stream_group *group,
     if (stream_id_compare(id, group->last_id) <= 0) {
         return;
     }
+    stream_group_will_change(group);
     if (group->entries_read != STREAM_COUNT_UNKNOWN && !stream_has_tombstone_from(value, id)) {
         group->entries_read++;
     } else if (stream_meta(value)->entries_added != 0) {
@@ -264,9 +265,10 @@ static struct stream_pending *deliver(struct read *read, struct stream_group *gr
     if (pending == NULL) {
         pending = stream_pending_try_add(group, consumer, id);
     } else if (pending->consumer != consumer) {
-        stream_pending_assign(pending, consumer);
+        stream_pending_assign(group, pending, consumer);
     }
     if (pending != NULL) {
+        stream_pending_will_change(group, pending);
         pending->delivered_ms = read->call->now->wall_ms;
         pending->delivery_count = 1;
     }
@@ -303,6 +305,7 @@ static void read_new(struct read *read, uint32_t key, const struct read_place *p
         streams_reply_entry(call->out, &entry);
     }
     reply_end(call->out, &mark, replied);
+    stream_consumer_will_change(group, consumer);
     consumer->active_ms = call->now->wall_ms;
     streams_group_changed(call, key);
     if (wants_effects) {
@@ -325,6 +328,7 @@ static void read_history(struct read *read, uint32_t key, const struct read_plac
         is_end ? NULL : stream_pending_seek(&consumer->pending, first, &cursor);
     for (; pending != NULL && has_more(read, replied); pending = order_next(&cursor)) {
         if (streams_reply_entry_at(call->out, place->value, pending->id)) {
+            stream_pending_will_change(place->group, pending);
             pending->delivered_ms = call->now->wall_ms;
             pending->delivery_count++;
         } else {

@@ -262,6 +262,7 @@ struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
     DEBUG_ASSERT(hash == db_value_hash(db, take_value));
     db_mark_unfiled(take_value);
     take_value->access = access_first(db->keyspace) & 0xffffff;
+    db->stream_count += value_kind(take_value) == VALUE_STREAM;
     uint64_t *slot = table_insert(&db->table, hash, take_value);
     if (db_has_parts(take_value)) {
         db_file_parts(db, hash, take_value);
@@ -279,6 +280,8 @@ void db_replace(struct db *db, struct place *place, struct value *take_value)
     DEBUG_ASSERT(slice_equal(value_key(old), value_key(take_value)));
     db_unfile(db, old);
     db_mark_unfiled(take_value);
+    db->stream_count -= value_kind(old) == VALUE_STREAM;
+    db->stream_count += value_kind(take_value) == VALUE_STREAM;
     take_value->access = old->access;
     table_slot_set(place->slot, take_value);
     place->value = take_value;
@@ -291,6 +294,7 @@ void db_replace(struct db *db, struct place *place, struct value *take_value)
 struct value *db_take(struct db *db, uint64_t hash, struct place place)
 {
     db_unfile(db, place.value);
+    db->stream_count -= value_kind(place.value) == VALUE_STREAM;
     table_remove_slot(&db->table, hash, place.slot);
     return place.value;
 }
@@ -356,6 +360,7 @@ void db_check(struct db *db)
     wheel_check(&db->parts);
     size_t count = 0;
     size_t volatile_count = 0;
+    size_t stream_count = 0;
     struct table_iterator iterator;
     table_iterate(&db->table, &iterator);
     for (struct value *value = table_next(&iterator); value != NULL;
@@ -363,8 +368,10 @@ void db_check(struct db *db)
         db_check_value(db, value);
         count++;
         volatile_count += value_has_expire(value);
+        stream_count += value_kind(value) == VALUE_STREAM;
     }
     ASSERT(count == table_count(&db->table));
     ASSERT(volatile_count == db->volatile_count);
+    ASSERT(stream_count == db->stream_count);
     ASSERT(wheel_count(&db->wheel) >= volatile_count + db->wheel.stale);
 }

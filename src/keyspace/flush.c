@@ -166,6 +166,7 @@ static struct flush *db_detach(struct db *db)
     wheel_deinit(&db->parts); /* A reference per hash with volatile fields: few. */
     db->is_compacting_parts = false;
     db->volatile_count = 0;
+    db->stream_count = 0;
     db->is_compacting = false;
     return flush;
 }

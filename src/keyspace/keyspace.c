@@ -136,11 +136,13 @@ static void db_swap_contents(struct db *a, struct db *b)
     a->wheel = b->wheel;
     a->parts = b->parts;
     a->volatile_count = b->volatile_count;
+    a->stream_count = b->stream_count;
     a->is_compacting = b->is_compacting;
     a->is_compacting_parts = b->is_compacting_parts;
     b->wheel = old.wheel;
     b->parts = old.parts;
     b->volatile_count = old.volatile_count;
+    b->stream_count = old.stream_count;
     b->is_compacting = old.is_compacting;
     b->is_compacting_parts = old.is_compacting_parts;
 }
@@ -203,6 +205,11 @@ size_t db_volatile_count(const struct db *db)
 bool db_has_volatile_fields(const struct db *db)
 {
     return wheel_count(&db->parts) > 0;
+}
+
+size_t db_stream_count(const struct db *db)
+{
+    return db->stream_count;
 }
 
 size_t db_table_memory(const struct db *db)

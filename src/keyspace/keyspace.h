@@ -173,6 +173,7 @@ bool db_has_told(const struct db *db, struct slice key);
 
 /* Whether there may be hashes with fields that expire. */
 bool db_has_volatile_fields(const struct db *db);
+size_t db_stream_count(const struct db *db); /* Keys that hold a stream. */
 
 /* Jobs that waited for a picture to end (table_guard.parked) go to the queue of what is to be
  * freed. */

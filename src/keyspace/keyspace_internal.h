@@ -58,6 +58,7 @@ struct db {
     struct wheel wheel;    /* Of the top 32 bits of hashes. */
     struct wheel parts;    /* The same, of hashes with volatile fields. */
     size_t volatile_count; /* Values with an expiry that is filed in the wheel. */
+    size_t stream_count;   /* Values that are streams. */
     unsigned index;
     bool is_compacting; /* A round of the wheel's compaction is under way. */
     bool is_compacting_parts;

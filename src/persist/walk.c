@@ -25,7 +25,8 @@
  * bounded by what commands change during the time that the collections take that are being changed.
  *
  * The order of elements is free in hashes, sets and sorted sets. Lists have one: they get a picture
- * that copies chunks (types/list/list_picture.c).
+ * that copies chunks (types/list/list_picture.c). Streams have nodes in order and groups in none:
+ * theirs does both (types/stream/stream_picture.c).
  *
  * What may happen meanwhile, and why it is harmless:
  *   - Insertion, removal, expiry, eviction, RENAME, MOVE, COPY, RESTORE, SORT ... STORE go through
@@ -71,7 +72,7 @@ enum {
 };
 
 /* Bytes, and the database that they end in. */
-struct stream {
+struct outlet {
     struct rope rope;
     int db_index; /* -1: none yet. */
 };
@@ -88,15 +89,17 @@ struct walk_collection {
     struct walk *walk;
     unsigned db_index;
     struct codec_form form;
-    bool is_list;
-    struct list_picture list;
-    struct picture picture;
+    union {
+        struct list_picture list;     /* VALUE_LIST */
+        struct stream_picture stream; /* VALUE_STREAM */
+        struct picture picture;       /* All others: they are tables. */
+    };
     struct rope side; /* Its head and what was told ahead. */
 };
 
 struct walk {
     struct walk_options options;
-    struct stream out, later;
+    struct outlet out, later;
     struct list waiting;             /* Collections that were met. */
     struct walk_collection *current; /* NULL: `out` is between two keys. */
     size_t side_bytes;               /* Held in all sides. */
@@ -113,11 +116,11 @@ static struct codec_out out_of(struct rope *rope)
     return (struct codec_out){.sink = &rope->sink};
 }
 
-static void stream_select(struct stream *stream, unsigned db_index)
+static void outlet_select(struct outlet *outlet, unsigned db_index)
 {
-    if (stream->db_index != (int)db_index) {
-        struct codec_out out = out_of(&stream->rope);
-        stream->db_index = (int)db_index;
+    if (outlet->db_index != (int)db_index) {
+        struct codec_out out = out_of(&outlet->rope);
+        outlet->db_index = (int)db_index;
         rdb_write_select(&out, db_index);
     }
 }
@@ -140,9 +143,9 @@ static void write_use(const struct walk *walk, const struct value *value, struct
 
 static void write_whole(struct walk *walk, unsigned db_index, const struct value *value)
 {
-    struct stream *stream = walk->current != NULL ? &walk->later : &walk->out;
-    stream_select(stream, db_index);
-    struct codec_out out = out_of(&stream->rope);
+    struct outlet *outlet = walk->current != NULL ? &walk->later : &walk->out;
+    outlet_select(outlet, db_index);
+    struct codec_out out = out_of(&outlet->rope);
     struct codec_writer writer;
     write_use(walk, value, &out);
     codec_write_begin(&writer, value);
@@ -172,6 +175,13 @@ static void collection_on_item(void *context, const struct list_item *item)
     codec_form_item(item, &out);
 }
 
+static void collection_on_part(void *context, const struct stream_part *part)
+{
+    struct walk_collection *collection = context;
+    struct codec_out out = out_of(&collection->walk->out.rope);
+    codec_form_part(part, &out);
+}
+
 static void write_collection_head(struct walk_collection *collection, const struct value *value,
                                   uint64_t count)
 {
@@ -189,42 +199,67 @@ static bool is_small(const struct value *value, size_t count)
     return count <= WHOLE_MAX && value_ops_of(value)->memory(value, 0) <= WHOLE_BYTES_MAX;
 }
 
-/* Takes the picture of a large value. False: it is not that large. */
-static bool collection_begin(struct walk *walk, unsigned db_index, const struct value *value)
+/* Whether it is to be written in pieces. */
+static bool is_large(const struct value *value)
 {
-    struct table *table = codec_table_of(value);
-    bool is_list = value_kind(value) == VALUE_LIST && list_is_chunked(value);
-    if ((!is_list && table == NULL) ||
-        is_small(value, is_list ? list_len(value) : table_count(table))) {
+    const struct table *table;
+    switch (value_kind(value)) {
+    case VALUE_STRING:
         return false;
+    case VALUE_LIST:
+        return list_is_chunked(value) && !is_small(value, list_len(value));
+    case VALUE_STREAM:
+        return stream_is_large(value);
+    default:
+        table = codec_table_of(value);
+        return table != NULL && !is_small(value, table_count(table));
     }
+}
+
+/* Takes the picture; returns how many elements the format wants to know of. */
+static uint64_t collection_picture(struct walk_collection *collection, const struct value *value)
+{
+    switch (collection->form.kind) {
+    case VALUE_LIST:
+        list_picture_begin(&collection->list, value);
+        return collection->list.count;
+    case VALUE_STREAM:
+        stream_picture_begin(&collection->stream, value);
+        return collection->stream.node_count;
+    default:
+        picture_begin(&collection->picture, codec_table_of(value), collection_on_entry, collection);
+        return collection->picture.count;
+    }
+}
+
+static void collection_begin(struct walk *walk, unsigned db_index, const struct value *value)
+{
     struct walk_collection *collection = mem_zalloc(sizeof(*collection));
     collection->walk = walk;
     collection->db_index = db_index;
     collection->form = codec_form_of(value);
-    collection->is_list = is_list;
     rope_init(&collection->side);
     list_push_back(&walk->waiting, &collection->link);
     walk->stats.collection_count++;
-    if (is_list) {
-        list_picture_begin(&collection->list, value);
-        write_collection_head(collection, value, collection->list.count);
-    } else {
-        picture_begin(&collection->picture, table, collection_on_entry, collection);
-        write_collection_head(collection, value, collection->picture.count);
-    }
-    return true;
+    write_collection_head(collection, value, collection_picture(collection, value));
 }
 
 static void collection_free(struct walk_collection *collection)
 {
     struct walk *walk = collection->walk;
-    if (collection->is_list) {
-        keyspace_unpark(walk->options.keyspace, &collection->list.parked);
+    struct keyspace *keyspace = walk->options.keyspace;
+    switch (collection->form.kind) {
+    case VALUE_LIST:
+        keyspace_unpark(keyspace, &collection->list.parked);
         list_picture_end(&collection->list);
-    } else {
+        break;
+    case VALUE_STREAM:
+        stream_picture_end(&collection->stream);
+        keyspace_unpark(keyspace, &collection->stream.frees.jobs);
+        break;
+    default:
         walk->stats.elements_ahead += collection->picture.ahead_count;
-        keyspace_unpark(walk->options.keyspace, &collection->picture.guard.parked);
+        keyspace_unpark(keyspace, &collection->picture.guard.parked);
         picture_end(&collection->picture);
     }
     rope_deinit(&collection->side);
@@ -232,16 +267,24 @@ static void collection_free(struct walk_collection *collection)
     mem_free_sized(collection, sizeof(*collection));
 }
 
+/* What its picture keeps in memory, apart from bits. */
+static size_t collection_kept(const struct walk_collection *collection)
+{
+    return collection->form.kind == VALUE_LIST     ? collection->list.copied
+           : collection->form.kind == VALUE_STREAM ? collection->stream.held
+                                                   : 0;
+}
+
 static size_t collection_held(const struct walk_collection *collection)
 {
-    return collection->side.bytes + collection->list.copied;
+    return collection->side.bytes + collection_kept(collection);
 }
 
 /* The walk is at this collection now: what was written ahead comes first. */
 static void collection_open(struct walk_collection *collection)
 {
     struct walk *walk = collection->walk;
-    stream_select(&walk->out, collection->db_index);
+    outlet_select(&walk->out, collection->db_index);
     walk->side_bytes -= collection->side.bytes;
     rope_move(&walk->out.rope, &collection->side);
     walk->current = collection;
@@ -249,9 +292,15 @@ static void collection_open(struct walk_collection *collection)
 
 static bool collection_step(struct walk_collection *collection)
 {
-    return collection->is_list ? list_picture_step(&collection->list, PIECE_ELEMENTS,
-                                                   collection_on_item, collection)
-                               : picture_step(&collection->picture, PIECE_ELEMENTS);
+    switch (collection->form.kind) {
+    case VALUE_LIST:
+        return list_picture_step(&collection->list, PIECE_ELEMENTS, collection_on_item, collection);
+    case VALUE_STREAM:
+        return stream_picture_step(&collection->stream, PIECE_ELEMENTS, collection_on_part,
+                                   collection);
+    default:
+        return picture_step(&collection->picture, PIECE_ELEMENTS);
+    }
 }
 
 /* Keys that had to wait for its end follow. */
@@ -287,7 +336,9 @@ static void walk_on_value(void *context, void *entry)
     struct walk_db *db = context;
     struct walk *walk = db->walk;
     walk->stats.keys_told++;
-    if (!collection_begin(walk, db->index, entry)) {
+    if (is_large(entry)) {
+        collection_begin(walk, db->index, entry);
+    } else {
         write_whole(walk, db->index, entry);
     }
 }
@@ -310,8 +361,12 @@ static unsigned version_of(const struct walk *walk)
         version = needed > version ? needed : version;
     }
     for (unsigned i = 0; i < walk->db_count; i++) {
-        if (db_has_volatile_fields(keyspace_db(options->keyspace, i))) {
-            version = CODEC_VERSION_MOMENTS;
+        const struct db *db = keyspace_db(options->keyspace, i);
+        if (db_has_volatile_fields(db)) {
+            return CODEC_VERSION_MOMENTS;
+        }
+        if (db_stream_count(db) > 0 && version < CODEC_VERSION_STREAMS) {
+            version = CODEC_VERSION_STREAMS;
         }
     }
     return version;
@@ -341,7 +396,7 @@ static void db_begin(struct walk *walk, unsigned index)
         return;
     }
     struct codec_out out = out_of(&walk->out.rope);
-    stream_select(&walk->out, index);
+    outlet_select(&walk->out, index);
     rdb_write_sizes(&out, db_count(db), db_volatile_count(db));
     walk->stats.key_count += db_count(db);
     picture_begin(&part->picture, db_table(db), walk_on_value, part);
@@ -432,7 +487,7 @@ size_t walk_held(const struct walk *walk)
     unsigned seen = 0;
     for (struct list *node = walk->waiting.next; node != &walk->waiting && seen < CHOICE_MAX;
          node = node->next, seen++) {
-        copied += LIST_OWNER(node, struct walk_collection, link)->list.copied;
+        copied += collection_kept(LIST_OWNER(node, struct walk_collection, link));
     }
     return copied + walk->side_bytes + walk->later.rope.bytes;
 }

@@ -70,7 +70,9 @@ static void file_store(struct sim_file *file, size_t offset, const char *data, s
         file->len = end;
     }
     file->is_rewritten = file->is_rewritten || offset < file->durable_len;
-    memcpy(file->data + offset, data, len);
+    if (len > 0) {
+        memcpy(file->data + offset, data, len);
+    }
 }
 
 static uint64_t disk_used(const struct sim_node *node)

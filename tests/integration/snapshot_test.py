@@ -133,6 +133,23 @@ class Format(Case):
             with open(file_of(server), "rb") as file:
                 self.assertEqual(file.read(9), b"REDIS0012")
 
+    def test_streams_need_the_format_of_their_form(self):
+        """Who reads nothing newer than version 9 must refuse the file at its first bytes."""
+        with Server() as server, server.connect() as conn:
+            if server.kind == "redis":
+                self.skipTest("always writes its own version")
+            steps = ((("SET", "a", "b"), b"REDIS0009"), (("XADD", "x", "*", "f", "v"), b"REDIS0010"),
+                     (("RENAME", "x", "y"), b"REDIS0010"), (("MOVE", "y", 5), b"REDIS0010"),
+                     (("SWAPDB", 5, 6), b"REDIS0010"), (("FLUSHALL",), b"REDIS0009"),
+                     (("XGROUP", "CREATE", "x", "g", "$", "MKSTREAM"), b"REDIS0010"), (("SET", "x", "y"), b"REDIS0009"),
+                     (("SORT", "none", "STORE", "x"), b"REDIS0009"))
+            for command, head in steps:
+                conn.call(*command)
+                self.assertEqual(conn.call("SAVE"), "OK")
+                with open(file_of(server), "rb") as file:
+                    self.assertEqual(file.read(9), head, command)
+                self.check(file_of(server))
+
 
 class Commands(Case):
     def test_saving(self):
@@ -257,7 +274,7 @@ class Failure(Case):
             self.assertEqual(sorted(temp_files(server)), sorted(names[1:]))
 
 
-KINDS = 6
+KINDS = 7
 
 
 class Writer(threading.Thread):
@@ -282,9 +299,10 @@ class Writer(threading.Thread):
 
 
 def random_command(rng):
-    key = "%s%d" % ("slhzbt"[rng.randrange(KINDS)], rng.randrange(4 if rng.randrange(3) == 0 else 300))
+    key = "%s%d" % ("slhzbtx"[rng.randrange(KINDS)], rng.randrange(4 if rng.randrange(3) == 0 else 300))
     other = "%s%d" % (key[0], rng.randrange(300))
     field, text = "f%d" % rng.randrange(2000), "v" * rng.randrange(60) + str(rng.randrange(1000))
+    entry = "%d-1" % rng.randrange(20000)
     by_kind = {
         "s": [("SADD", key, field, text), ("SREM", key, field), ("SPOP", key), ("SMOVE", key, other, field)],
         "l": [("RPUSH", key, text, field), ("LPUSH", key, text), ("LPOP", key), ("RPOP", key, 3),
@@ -295,6 +313,11 @@ def random_command(rng):
               ("ZINCRBY", key, 2, field), ("ZREMRANGEBYRANK", key, 0, 1)],
         "b": [("SETBIT", key, rng.randrange(4000), 1), ("APPEND", key, text), ("SETRANGE", key, 5, text)],
         "t": [("SET", key, text), ("INCR", "n"), ("GETDEL", key), ("SET", key, text, "PX", 1 + rng.randrange(300))],
+        "x": [("XADD", key, "*", field, text), ("XDEL", key, entry), ("XTRIM", key, "MAXLEN", "~", 5000),
+              ("XGROUP", "CREATE", key, "g%d" % rng.randrange(3), 0, "MKSTREAM"), ("XTRIM", key, "MINID", entry),
+              ("XGROUP", "DELCONSUMER", key, "g1", "c%d" % rng.randrange(5)), ("XGROUP", "DESTROY", key, "g2"),
+              ("XREADGROUP", "GROUP", "g1", "c%d" % rng.randrange(5), "COUNT", 5, "STREAMS", key, ">"),
+              ("XACK", key, "g1", entry, "%d-1" % rng.randrange(20000)), ("XCLAIM", key, "g1", "c1", 0, entry)],
     }[key[0]]
     general = [("DEL", key), ("RENAME", key, other), ("COPY", key, other, "REPLACE"),
                ("PEXPIRE", key, rng.randrange(2000) + 1), ("PERSIST", key), ("MOVE", key, 1), ("SWAPDB", 0, 1),
@@ -315,6 +338,10 @@ class PointInTime(Case):
             conn.call("SADD", "s1", *["f%d" % n for n in span])
             conn.call("ZADD", "z1", *[word for n in span for word in (n, "f%d" % n)])
             conn.call("RPUSH", "l1", *["v%d" % n for n in span])
+            conn.pipeline([("XADD", "x1", "%d-1" % (n + 1), "f%d" % (n % 3), "v%d" % n) for n in span])
+        conn.call("XGROUP", "CREATE", "x1", "g1", 0)
+        for number in range(5):
+            conn.call("XREADGROUP", "GROUP", "g1", "c%d" % number, "COUNT", 2000, "STREAMS", "x1", ">")
 
     def test_the_file_is_the_state_at_the_beginning(self):
         if self.server.kind == "redis":

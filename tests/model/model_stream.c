@@ -205,7 +205,7 @@ static void step_pending(struct model *model)
         stream_pending_remove(model->group, pending);
         owner = -1;
     } else if (owner != twin->owner) {
-        stream_pending_assign(pending, consumer_of(model, owner));
+        stream_pending_assign(model->group, pending, consumer_of(model, owner));
     }
     twin->owner = owner;
 }

@@ -14,6 +14,7 @@
 #include "types/hash/hash.h"
 #include "types/list/list.h"
 #include "types/set/set.h"
+#include "types/stream/stream.h"
 #include "types/string/string.h"
 #include "types/zset/zset.h"
 
@@ -27,6 +28,7 @@ enum {
     WORLDS_TROUBLE = 60,
     KEYS = 60,    /* Names of keys of one kind. */
     FIELDS = 700, /* Names of elements. */
+    ID_FIRST = 1000,
     LINE_LEN = 900,
     TURNS_MAX = 200000,
 };
@@ -111,6 +113,55 @@ static uint64_t digest_hash(const struct value *value)
     return sum;
 }
 
+static uint64_t mix_id(uint64_t seed, struct stream_id id)
+{
+    return mix(seed, slice_of(&id, sizeof(id)));
+}
+
+/* When a consumer was last active is not in the file. */
+static uint64_t digest_group(const struct stream_group *group)
+{
+    struct order_cursor consumers, cursor;
+    uint64_t sum =
+        mix_id(mix(10, stream_group_name(group)), group->last_id) + (uint64_t)group->entries_read;
+    const struct stream_consumer *consumer = order_seek(&group->consumers, 0, &consumers);
+    for (; consumer != NULL; consumer = order_next(&consumers)) {
+        uint64_t name = mix(11, stream_consumer_name(consumer));
+        sum += mix(name, slice_of(&consumer->seen_ms, sizeof(consumer->seen_ms)));
+        const struct stream_pending *pending = order_seek(&consumer->pending, 0, &cursor);
+        for (; pending != NULL; pending = order_next(&cursor)) {
+            const uint64_t figures[] = {(uint64_t)pending->delivered_ms, pending->delivery_count};
+            CHECK(stream_pending_find(&group->pending, pending->id) == pending);
+            sum += mix(mix_id(name, pending->id), slice_of(figures, sizeof(figures)));
+        }
+    }
+    return sum;
+}
+
+static uint64_t digest_stream(const struct value *value)
+{
+    const struct stream_meta *meta = stream_meta(value);
+    struct stream_walk walk;
+    struct stream_entry entry;
+    struct stream_item field, text;
+    struct stream_scratch scratch;
+    struct order_cursor cursor;
+    uint64_t sum = mix(12, slice_of(meta, sizeof(*meta)));
+    stream_walk_begin(&walk, value, STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (stream_walk_next(&walk, &entry)) {
+        sum = mix_id(sum, entry.id);
+        while (stream_entry_next(&entry, &field, &text)) {
+            sum = mix(sum, stream_item_text(&field, &scratch));
+            sum = mix(sum, stream_item_text(&text, &scratch));
+        }
+    }
+    const struct stream_group *group = order_seek(stream_groups(value), 0, &cursor);
+    for (; group != NULL; group = order_next(&cursor)) {
+        sum += digest_group(group);
+    }
+    return sum;
+}
+
 static uint64_t digest_value(const struct value *value)
 {
     struct string_scratch scratch;
@@ -123,6 +174,8 @@ static uint64_t digest_value(const struct value *value)
         return digest_zset(value);
     case VALUE_HASH:
         return digest_hash(value);
+    case VALUE_STREAM:
+        return digest_stream(value);
     default:
         CHECK(value_kind(value) == VALUE_STRING);
         return mix(8, string_get(value, &scratch));
@@ -216,6 +269,7 @@ static void bed_open(struct bed *bed, uint64_t seed)
     rng_seed(&bed->rng, seed);
     family_init(&bed->family);
     rng_seed(&bed->family.fixture.rng, seed + 1);
+    bed->family.limits.stream_node_entries = 1 + rng_below(&bed->rng, 20);
     bed->world = sim_world_new(
         &(struct sim_options){.seed = seed, .piece_max = 1 + (uint32_t)rng_below(&bed->rng, 3000)});
     bed->ring = sim_node_start(bed->world, 0);
@@ -242,7 +296,8 @@ static struct keyspace *keyspace_of(struct bed *bed)
 /* ---- Writers ---- */
 
 /* A command of one line, drawn from forms: k and q stand for keys of the form's kind, f for a
- * field, n for a number, t for a text, b for a long text. */
+ * field, n for a number, t for a text, b for a long text, i for the ID of an entry, g for a group
+ * and c for a consumer. */
 static const char *const forms[] = {
     "t SET k t",
     "t SET k t PX n",
@@ -287,7 +342,34 @@ static const char *const forms[] = {
     "z ZREMRANGEBYRANK k 0 2",
     "z ZUNIONSTORE k 2 k q",
     "z ZREMRANGEBYSCORE k 0 n",
+    "x XADD k * f t",
+    "x XADD k * f t",
+    "x XADD k * f b",
+    "x XADD k MAXLEN ~ n * f n t f",
+    "x XADD k i f t",
+    "x XDEL k i i i",
+    "x XDEL k i",
+    "x XTRIM k MAXLEN n",
+    "x XTRIM k MINID i",
+    "x XTRIM k MINID ~ i",
+    "x XSETID k i",
+    "x XGROUP CREATE k g i MKSTREAM",
+    "x XGROUP CREATE k g $",
+    "x XGROUP SETID k g i",
+    "x XGROUP CREATECONSUMER k g c",
+    "x XGROUP DELCONSUMER k g c",
+    "x XREADGROUP GROUP g c COUNT 7 STREAMS k >",
+    "x XREADGROUP GROUP g c COUNT 3 NOACK STREAMS k >",
+    "x XREADGROUP GROUP g c COUNT 7 STREAMS k i",
+    "x XACK k g i i i i i i",
+    "x XCLAIM k g c 0 i i i",
+    "x XCLAIM k g c 0 i i FORCE JUSTID",
+    "x XCLAIM k g c 0 i RETRYCOUNT n LASTID i",
+    "x XAUTOCLAIM k g c 0 i COUNT 5",
 };
+/* Of streams, too, but one of them in a while is enough. */
+static const char *const stream_rare_forms[] = {"XTRIM k MAXLEN 0", "XGROUP DESTROY k g",
+                                                "XTRIM k MAXLEN 3"};
 static const char *const general_forms[] = {
     "DEL k",    "UNLINK k", "RENAME k q",    "COPY k q REPLACE",      "PEXPIRE k n",  "PERSIST k",
     "MOVE k 1", "TOUCH k",  "PEXPIREAT k 5", "COPY k q DB 2 REPLACE", "RENAMENX k q", "GET k",
@@ -302,6 +384,13 @@ static void draw_word(struct bed *bed, char kind, char word, struct buf *line)
         buf_printf(line, "%c%u", kind, (unsigned)rng_below(rng, is_hot ? 3 : KEYS));
     } else if (word == 'f') {
         buf_printf(line, "f%u", (unsigned)rng_below(rng, FIELDS));
+    } else if (word == 'g' || word == 'c') {
+        buf_printf(line, "%c%u", word, (unsigned)rng_below(rng, is_hot ? 2 : 5));
+    } else if (word == 'i' && is_hot) {
+        buf_printf(line, "%u-1", ID_FIRST + (unsigned)rng_below(rng, FIELDS));
+    } else if (word == 'i') {
+        int64_t ms = bed->family.fixture.now.wall_ms - (int64_t)rng_below(rng, 200);
+        buf_printf(line, "%lld-%u", (long long)ms, (unsigned)rng_below(rng, 2));
     } else if (word == 'n') {
         buf_printf(line, "%u", 1 + (unsigned)rng_below(rng, 3000));
     } else {
@@ -319,7 +408,7 @@ static void say_form(struct bed *bed, char kind, const char *form)
     buf_init(&line);
     for (const char *at = form; *at != '\0'; at++) {
         bool is_alone = (at == form || at[-1] == ' ') && (at[1] == ' ' || at[1] == '\0');
-        if (is_alone && strchr("kqfntb", *at) != NULL) {
+        if (is_alone && strchr("kqfntbigc", *at) != NULL) {
             draw_word(bed, kind, *at, &line);
         } else {
             buf_append_byte(&line, *at);
@@ -342,9 +431,12 @@ static void write_once(struct bed *bed)
     size_t draw = rng_below(rng, 1000);
     if (draw == 0) {
         say_form(bed, 'x', rare_forms[rng_below(rng, sizeof(rare_forms) / sizeof(*rare_forms))]);
+    } else if (draw < 5) {
+        size_t index = rng_below(rng, sizeof(stream_rare_forms) / sizeof(*stream_rare_forms));
+        say_form(bed, 'x', stream_rare_forms[index]);
     } else if (draw < 100) {
         size_t index = rng_below(rng, sizeof(general_forms) / sizeof(*general_forms));
-        say_form(bed, "tlhsz"[rng_below(rng, 5)], general_forms[index]);
+        say_form(bed, "tlhszx"[rng_below(rng, 6)], general_forms[index]);
     } else {
         const char *form = forms[rng_below(rng, sizeof(forms) / sizeof(*forms))];
         say_form(bed, form[0], form + 2);
@@ -406,6 +498,18 @@ static void fill(struct bed *bed)
         say(&bed->family.fixture, line);
         snprintf(line, sizeof(line), "RPUSH l0 f%u a-text-of-some-length-%u", i, i);
         say(&bed->family.fixture, line);
+        snprintf(line, sizeof(line), "XADD x0 %u-1 f%u text-%u", ID_FIRST + i, i % 3, i);
+        say(&bed->family.fixture, line);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        char line[LINE_LEN];
+        snprintf(line, sizeof(line), "XGROUP CREATE x0 g%u 0", i);
+        say(&bed->family.fixture, line);
+        for (unsigned consumer = 0; consumer < 4; consumer++) {
+            snprintf(line, sizeof(line), "XREADGROUP GROUP g%u c%u COUNT %u STREAMS x0 >", i,
+                     consumer, 10 + (unsigned)rng_below(&bed->rng, 50));
+            say(&bed->family.fixture, line);
+        }
     }
 }
 

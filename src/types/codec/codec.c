@@ -74,7 +74,7 @@ static enum codec_type write_begin(struct codec_writer *writer)
         return writer->has_moments ? TYPE_HASH_MOMENTS : TYPE_HASH;
     case VALUE_STREAM:
         write_stream_begin(writer);
-        return writer->is_for_old_readers ? TYPE_STREAM : TYPE_STREAM_2;
+        return TYPE_STREAM_2;
     default:
         break;
     }

@@ -2,8 +2,8 @@
  * synchronisation share. Knows the kinds by their public faces alone.
  *
  * Written are the plain forms that every Redis since 4.0 reads: a type byte, a count, the elements;
- * a stream needs the form of Redis 7.0, a hash with fields that expire that of Redis 7.4. Read are
- * those and the packed forms that Redis up to 7.4 writes. */
+ * a stream needs the form of Redis 7.0 (version 10), a hash with fields that expire that of
+ * Redis 7.4. Read are those and the packed forms that Redis up to 7.4 writes. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,6 +23,7 @@ struct work_queue;
 
 enum {
     CODEC_VERSION = 10,         /* Of the format, as written into DUMP payloads. */
+    CODEC_VERSION_STREAMS = 10, /* The first that has streams as they are written. */
     CODEC_VERSION_MOMENTS = 12, /* The first that has fields that expire. */
     CODEC_VERSION_MAX = 12,     /* Newest that is tried to be read. */
 };
@@ -84,7 +85,6 @@ struct codec_writer {
     uint8_t type;
     bool is_typed, is_begun; /* The type, and what stands before the elements, have been written. */
     bool has_moments;        /* Hashes: fields that expire are among them. */
-    bool is_for_old_readers; /* Set after begin: streams as Redis 5 and 6 read them. */
     union {
         struct list_iterator list;
         struct set_walk set;
@@ -120,11 +120,14 @@ struct codec_form codec_form_of(const struct value *value);
 struct table *codec_table_of(const struct value *value);
 
 /* The type; what stands before `count` elements; one entry of a table, in any order; one element of
- * a list. */
+ * a list; one part of a stream. */
 void codec_form_type(const struct codec_form *form, struct codec_out *out);
 void codec_form_head(const struct codec_form *form, uint64_t count, struct codec_out *out);
 void codec_form_entry(const struct codec_form *form, const void *entry, struct codec_out *out);
 void codec_form_item(const struct list_item *item, struct codec_out *out);
+
+/* A part of a stream, whose `count` for the head is that of its nodes. */
+void codec_form_part(const struct stream_part *part, struct codec_out *out);
 
 /* ---- Reading: bytes that nobody vouches for ---- */
 
@@ -169,8 +172,6 @@ struct codec_stream_reader {
     enum codec_stream_part part;
     uint64_t nodes_left, groups_left, pending_left, consumers_left, owned_left;
     uint64_t unowned; /* Entries of the group that no consumer has claimed yet. */
-    bool has_owned;   /* The consumer has claimed some. */
-    struct stream_id last_id;
     struct stream_group *group;
     struct stream_consumer *consumer;
 };

@@ -31,11 +31,12 @@ struct table *codec_table_of(const struct value *value)
 
 void codec_form_type(const struct codec_form *form, struct codec_out *out)
 {
-    enum codec_type type = form->kind == VALUE_LIST   ? TYPE_LIST
-                           : form->kind == VALUE_SET  ? TYPE_SET
-                           : form->kind == VALUE_ZSET ? TYPE_ZSET_2
-                           : form->has_moments        ? TYPE_HASH_MOMENTS
-                                                      : TYPE_HASH;
+    enum codec_type type = form->kind == VALUE_LIST     ? TYPE_LIST
+                           : form->kind == VALUE_SET    ? TYPE_SET
+                           : form->kind == VALUE_ZSET   ? TYPE_ZSET_2
+                           : form->kind == VALUE_STREAM ? TYPE_STREAM_2
+                           : form->has_moments          ? TYPE_HASH_MOMENTS
+                                                        : TYPE_HASH;
     char byte = (char)type;
     codec_out_bytes(out, slice_of(&byte, 1));
 }

@@ -10,7 +10,9 @@
  * and an ID that is not 16 bytes is two lengths. Type 15 (Redis 5) lacks what is in brackets, type
  * 19 (Redis 7.0) has it but for `active`, type 21 (Redis 7.2) has all.
  *
- * Written is type 19, or 15 for who reads nothing newer. The listpack of a node holds
+ * Written is type 19, which Redis 7.0 reads; what it lacks is when a consumer was last active, and
+ * who reads it takes the moment when it was last seen. Pending entries, consumers and groups may
+ * stand in any order, and do when a snapshot tells some of them ahead. The listpack of a node holds
  *
  *     count, deleted, n, field 1 ... field n, 0
  *     flags, ms, seq, [n, fields with their] values, elements of this entry        for each entry
@@ -154,14 +156,15 @@ static void out_id(struct codec_out *out, struct stream_id id)
     codec_out_len(out, id.seq);
 }
 
-static void write_node(struct codec_writer *writer, struct codec_out *out)
+/* The node that the walk has just come to. */
+static void write_node(struct stream_walk *walk, struct codec_out *out)
 {
     static const char head[LISTPACK_HEAD_LEN];
     struct listpack pack = {.count = 0};
     struct stream_node_view view = {.count = 0};
     struct stream_entry entry;
     struct stream_item field;
-    stream_walk_node(&writer->stream.walk, &view);
+    stream_walk_node(walk, &view);
     codec_out_bytes(&pack.out, slice_of(head, sizeof(head)));
     pack_number(&pack, view.count);
     pack_number(&pack, 0);
@@ -172,7 +175,7 @@ static void write_node(struct codec_writer *writer, struct codec_out *out)
     }
     pack_number(&pack, 0);
     for (uint32_t i = 0; i < view.count; i++) {
-        stream_walk_next(&writer->stream.walk, &entry);
+        stream_walk_next(walk, &entry);
         pack_entry(&pack, &entry, view.base);
     }
     pack_finish(&pack);
@@ -187,46 +190,48 @@ static void write_node(struct codec_writer *writer, struct codec_out *out)
     codec_out_deinit(&pack.out);
 }
 
-static void write_meta(struct codec_writer *writer, struct codec_out *out)
+static void write_meta(const struct stream_meta *meta, uint64_t group_count, struct codec_out *out)
 {
-    const struct stream_meta *meta = stream_meta(writer->value);
     codec_out_len(out, meta->count);
     out_id(out, meta->last_id);
-    if (!writer->is_for_old_readers) {
-        out_id(out, meta->first_id);
-        out_id(out, meta->max_deleted_id);
-        codec_out_len(out, meta->entries_added);
+    out_id(out, meta->first_id);
+    out_id(out, meta->max_deleted_id);
+    codec_out_len(out, meta->entries_added);
+    codec_out_len(out, group_count);
+}
+
+void codec_form_part(const struct stream_part *part, struct codec_out *out)
+{
+    switch (part->kind) {
+    case STREAM_TOLD_NODE:
+        write_node(part->walk, out);
+        return;
+    case STREAM_TOLD_META:
+        write_meta(part->meta, part->count, out);
+        return;
+    case STREAM_TOLD_GROUP:
+        codec_out_text(out, part->name);
+        out_id(out, part->id);
+        codec_out_len(out, (uint64_t)part->entries_read);
+        codec_out_len(out, part->count);
+        return;
+    case STREAM_TOLD_PENDING:
+        out_raw_id(out, part->id);
+        codec_out_u64(out, (uint64_t)part->moment_ms);
+        codec_out_len(out, part->count);
+        return;
+    case STREAM_TOLD_CONSUMERS:
+        codec_out_len(out, part->count);
+        return;
+    case STREAM_TOLD_CONSUMER:
+        codec_out_text(out, part->name);
+        codec_out_u64(out, (uint64_t)part->moment_ms);
+        codec_out_len(out, part->count);
+        return;
+    case STREAM_TOLD_OWNED:
+        out_raw_id(out, part->id);
+        return;
     }
-    codec_out_len(out, order_count(stream_groups(writer->value)));
-    writer->stream.group = order_seek(stream_groups(writer->value), 0, &writer->stream.groups);
-}
-
-static void write_group(struct codec_writer *writer, struct codec_out *out)
-{
-    const struct stream_group *group = writer->stream.group;
-    codec_out_text(out, stream_group_name(group));
-    out_id(out, group->last_id);
-    if (!writer->is_for_old_readers) {
-        codec_out_len(out, (uint64_t)group->entries_read);
-    }
-    codec_out_len(out, order_count(&group->pending));
-    writer->stream.pending = order_seek(&group->pending, 0, &writer->stream.cursor);
-}
-
-static void write_pending(struct codec_out *out, const struct stream_pending *pending)
-{
-    out_raw_id(out, pending->id);
-    codec_out_u64(out, (uint64_t)pending->delivered_ms);
-    codec_out_len(out, pending->delivery_count);
-}
-
-static void write_consumer(struct codec_writer *writer, struct codec_out *out)
-{
-    const struct stream_consumer *consumer = writer->stream.consumer;
-    codec_out_text(out, stream_consumer_name(consumer));
-    codec_out_u64(out, (uint64_t)consumer->seen_ms);
-    codec_out_len(out, order_count(&consumer->pending));
-    writer->stream.pending = order_seek(&consumer->pending, 0, &writer->stream.cursor);
 }
 
 /* ---- Steps ---- */
@@ -238,24 +243,80 @@ void write_stream_begin(struct codec_writer *writer)
     stream_walk_begin(&writer->stream.walk, writer->value, STREAM_ID_MIN, STREAM_ID_MAX, false);
 }
 
-/* Goes on to the next consumer, else to the next group, else to the end. */
-static void next_consumer(struct codec_writer *writer)
+static void write_stream_meta(struct codec_writer *writer, struct codec_out *out)
 {
-    if (writer->stream.consumer != NULL) {
-        writer->stream.part = STREAM_PART_CONSUMER;
-        return;
-    }
-    writer->stream.group = order_next(&writer->stream.groups);
-    writer->stream.part = writer->stream.group != NULL ? STREAM_PART_GROUP : STREAM_PART_END;
+    struct codec_stream_writer *stream = &writer->stream;
+    const struct order *groups = stream_groups(writer->value);
+    write_meta(stream_meta(writer->value), order_count(groups), out);
+    stream->group = order_seek(groups, 0, &stream->groups);
+    stream->part = stream->group != NULL ? STREAM_PART_GROUP : STREAM_PART_END;
 }
 
-/* After the group's entries its consumers follow. */
-static void begin_consumers(struct codec_writer *writer, struct codec_out *out)
+static void write_group(struct codec_stream_writer *stream, struct codec_out *out)
 {
-    const struct order *consumers = &writer->stream.group->consumers;
-    codec_out_len(out, order_count(consumers));
-    writer->stream.consumer = order_seek(consumers, 0, &writer->stream.consumers);
-    next_consumer(writer);
+    const struct stream_group *group = stream->group;
+    const struct stream_part part = {.kind = STREAM_TOLD_GROUP,
+                                     .name = stream_group_name(group),
+                                     .id = group->last_id,
+                                     .entries_read = group->entries_read,
+                                     .count = order_count(&group->pending)};
+    codec_form_part(&part, out);
+    stream->pending = order_seek(&group->pending, 0, &stream->cursor);
+    stream->part = STREAM_PART_PENDING;
+}
+
+/* Goes on to the next consumer, else to the next group, else to the end. */
+static void next_consumer(struct codec_stream_writer *stream)
+{
+    if (stream->consumer != NULL) {
+        stream->part = STREAM_PART_CONSUMER;
+        return;
+    }
+    stream->group = order_next(&stream->groups);
+    stream->part = stream->group != NULL ? STREAM_PART_GROUP : STREAM_PART_END;
+}
+
+/* An entry of the group; after the last its consumers follow. */
+static void write_pending(struct codec_stream_writer *stream, struct codec_out *out)
+{
+    const struct stream_pending *pending = stream->pending;
+    struct stream_part part = {.kind = STREAM_TOLD_CONSUMERS};
+    if (pending == NULL) {
+        const struct order *consumers = &stream->group->consumers;
+        part.count = order_count(consumers);
+        stream->consumer = order_seek(consumers, 0, &stream->consumers);
+        next_consumer(stream);
+    } else {
+        part = (struct stream_part){.kind = STREAM_TOLD_PENDING,
+                                    .id = pending->id,
+                                    .moment_ms = pending->delivered_ms,
+                                    .count = pending->delivery_count};
+        stream->pending = order_next(&stream->cursor);
+    }
+    codec_form_part(&part, out);
+}
+
+static void write_consumer(struct codec_stream_writer *stream, struct codec_out *out)
+{
+    const struct stream_consumer *consumer = stream->consumer;
+    const struct stream_part part = {.kind = STREAM_TOLD_CONSUMER,
+                                     .name = stream_consumer_name(consumer),
+                                     .moment_ms = consumer->seen_ms,
+                                     .count = order_count(&consumer->pending)};
+    codec_form_part(&part, out);
+    stream->pending = order_seek(&consumer->pending, 0, &stream->cursor);
+    stream->part = STREAM_PART_OWNED;
+}
+
+static void write_owned(struct codec_stream_writer *stream, struct codec_out *out)
+{
+    if (stream->pending == NULL) {
+        stream->consumer = order_next(&stream->consumers);
+        next_consumer(stream);
+        return;
+    }
+    out_raw_id(out, stream->pending->id);
+    stream->pending = order_next(&stream->cursor);
 }
 
 bool write_stream_step(struct codec_writer *writer, struct codec_out *out)
@@ -263,38 +324,24 @@ bool write_stream_step(struct codec_writer *writer, struct codec_out *out)
     struct codec_stream_writer *stream = &writer->stream;
     switch (stream->part) {
     case STREAM_PART_NODES:
-        if (writer->left > 0) {
-            write_node(writer, out);
+        if (writer->left == 0) {
+            write_stream_meta(writer, out);
+        } else {
+            write_node(&stream->walk, out);
             writer->left--;
-            return false;
         }
-        write_meta(writer, out);
-        stream->part = stream->group != NULL ? STREAM_PART_GROUP : STREAM_PART_END;
         break;
     case STREAM_PART_GROUP:
-        write_group(writer, out);
-        stream->part = STREAM_PART_PENDING;
+        write_group(stream, out);
         break;
     case STREAM_PART_PENDING:
-        if (stream->pending == NULL) {
-            begin_consumers(writer, out);
-            break;
-        }
-        write_pending(out, stream->pending);
-        stream->pending = order_next(&stream->cursor);
+        write_pending(stream, out);
         break;
     case STREAM_PART_CONSUMER:
-        write_consumer(writer, out);
-        stream->part = STREAM_PART_OWNED;
+        write_consumer(stream, out);
         break;
     case STREAM_PART_OWNED:
-        if (stream->pending == NULL) {
-            stream->consumer = order_next(&stream->consumers);
-            next_consumer(writer);
-            break;
-        }
-        out_raw_id(out, stream->pending->id);
-        stream->pending = order_next(&stream->cursor);
+        write_owned(stream, out);
         break;
     case STREAM_PART_END:
         break;

@@ -284,19 +284,19 @@ static enum codec_result read_group(struct reading *reading, struct codec_stream
                                  : (int64_t)entries_read;
         stream->pending_left = pending_count;
         stream->unowned = pending_count;
-        stream->last_id = STREAM_ID_MIN;
         result = make_group(reading, stream, &group, name.text);
     }
     codec_text_deinit(&name);
     return is_good ? result : CODEC_BAD;
 }
 
-/* IDs come in their order. */
-static bool is_rising(struct codec_stream_reader *stream, struct stream_id id, bool is_first)
+/* Most writers tell them in order, so the last is looked at first. */
+static bool has_pending(const struct stream_group *group, struct stream_id id)
 {
-    bool is_good = is_first || stream_id_compare(stream->last_id, id) < 0;
-    stream->last_id = id;
-    return is_good;
+    size_t count = order_count(&group->pending);
+    const struct stream_pending *last = count == 0 ? NULL : order_at(&group->pending, count - 1);
+    return last != NULL && stream_id_compare(last->id, id) >= 0 &&
+           stream_pending_find(&group->pending, id) != NULL;
 }
 
 static enum codec_result read_pending(struct reading *reading, struct codec_stream_reader *stream)
@@ -307,8 +307,7 @@ static enum codec_result read_pending(struct reading *reading, struct codec_stre
         !codec_read_len(reading->reader, &delivery_count)) {
         return CODEC_BAD;
     }
-    if (!is_rising(stream, id, stream->pending_left == stream->unowned) ||
-        delivered_ms > INT64_MAX) {
+    if (delivered_ms > INT64_MAX || has_pending(stream->group, id)) {
         return CODEC_BAD;
     }
     struct stream_pending *pending = stream_pending_try_add(stream->group, NULL, id);
@@ -352,7 +351,6 @@ static enum codec_result read_consumer(struct reading *reading, struct codec_str
               codec_read_len(reader, &count);
     if (is_good) {
         stream->owned_left = count;
-        stream->has_owned = false;
         result = make_consumer(stream, name.text, seen_ms, active_ms);
     }
     codec_text_deinit(&name);
@@ -366,12 +364,10 @@ static enum codec_result read_owned(struct reading *reading, struct codec_stream
         return CODEC_BAD;
     }
     struct stream_pending *pending = stream_pending_find(&stream->group->pending, id);
-    if (!is_rising(stream, id, !stream->has_owned) || pending == NULL ||
-        pending->consumer != NULL) {
+    if (pending == NULL || pending->consumer != NULL) {
         return CODEC_BAD;
     }
-    stream_pending_assign(pending, stream->consumer);
-    stream->has_owned = true;
+    stream_pending_assign(stream->group, pending, stream->consumer);
     stream->owned_left--;
     stream->unowned--;
     return CODEC_OK;

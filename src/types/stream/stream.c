@@ -85,11 +85,9 @@ static bool node_begins_until(const void *entry, const void *key)
                              *(const struct stream_id *)key) <= 0;
 }
 
-static const struct order_kind nodes_order_kind = {.hint_of = node_hint,
-                                                   .is_before = node_is_before};
+const struct order_kind nodes_order_kind = {.hint_of = node_hint, .is_before = node_is_before};
 
-/* How many nodes of the tree begin at or before `id`. */
-static size_t nodes_until(const struct order *nodes, struct stream_id id)
+size_t nodes_until(const struct order *nodes, struct stream_id id)
 {
     struct order_probe probe = {
         .hint = stream_id_hint(id), .is_before = node_begins_until, .key = &id};
@@ -171,9 +169,7 @@ static bool nodes_job_on_step(struct work_job *work_job)
     return true;
 }
 
-/* Frees the tree with its nodes: at once, or as a job when there are many and `work` is not NULL.
- * The tree is empty afterwards. */
-static void nodes_free(struct order *nodes, struct work_queue *work)
+void nodes_free(struct order *nodes, struct work_queue *work)
 {
     if (order_count(nodes) == 0) {
         return;
@@ -192,7 +188,7 @@ static void nodes_free(struct order *nodes, struct work_queue *work)
     }
 }
 
-static void stream_free_all(struct stream *stream, struct work_queue *work)
+void stream_free_all(struct stream *stream, struct work_queue *work)
 {
     if (stream->tail != NULL) {
         node_free(stream->tail);
@@ -204,7 +200,10 @@ static void stream_free_all(struct stream *stream, struct work_queue *work)
 
 static void stream_free(struct value *value, struct work_queue *work)
 {
-    stream_free_all(stream_of(value), work);
+    struct stream *stream = stream_of(value);
+    if (!stream_has_picture(stream) || !picture_takes_stream(stream)) {
+        stream_free_all(stream, work);
+    }
     value_free_block(value);
 }
 
@@ -238,7 +237,7 @@ static struct value *stream_copy(const struct value *value, struct slice key, bo
         return NULL;
     }
     twin->meta = stream->meta;
-    if (!nodes_try_copy(twin, stream) || !groups_try_copy(&twin->groups, &stream->groups)) {
+    if (!nodes_try_copy(twin, stream) || !groups_try_copy(twin, &stream->groups)) {
         stream_free_all(twin, NULL);
         value_free_block(copy);
         return NULL;
@@ -323,8 +322,13 @@ bool stream_try_add(struct value *value, const struct stream_add *add)
             order_append(&stream->nodes, node_shrink(stream->tail));
         }
         stream->tail = node;
-    } else if (!node_try_append(&stream->tail, add)) {
-        return false;
+    } else {
+        if (stream_has_picture(stream)) {
+            picture_show_node(stream, stream->tail);
+        }
+        if (!node_try_append(&stream->tail, add)) {
+            return false;
+        }
     }
     if (stream->meta.count == 0) {
         stream->meta.first_id = add->id;
@@ -351,6 +355,9 @@ static void stream_next_tail(struct stream *stream)
 {
     size_t count = order_count(&stream->nodes);
     stream->tail = count == 0 ? NULL : order_remove_at(&stream->nodes, count - 1);
+    if (stream_has_picture(stream)) {
+        picture_note_tail(stream);
+    }
 }
 
 /* Takes out a node that has no entries left, or gives back what it does not need any more. */
@@ -389,6 +396,9 @@ bool stream_delete(struct value *value, struct stream_id id)
     node_read(node, at, &entry);
     if (stream_id_compare(entry.id, id) != 0) {
         return false;
+    }
+    if (stream_has_picture(stream)) {
+        picture_show_node(stream, node);
     }
     node_remove(node, at);
     stream_tidy_node(stream, node);
@@ -430,6 +440,9 @@ static uint64_t trim_inside(struct stream *stream, const struct stream_trim *tri
                             struct stream_node *node)
 {
     uint64_t count = 0;
+    if (stream_has_picture(stream)) {
+        picture_show_node(stream, node);
+    }
     for (; trim_takes_entry(stream, trim, node); count++) {
         node_remove(node, node->first);
         stream->meta.count--;
@@ -445,16 +458,27 @@ static void trim_drop_head(struct stream *stream, struct stream_node *node)
     } else {
         order_remove_at(&stream->nodes, 0);
     }
-    node_free(node);
+    if (!stream_has_picture(stream)) {
+        node_free(node);
+        return;
+    }
+    if (!picture_takes_node(stream, node)) {
+        node_free(node);
+    }
+    if (stream->tail == NULL) {
+        picture_note_tail(stream);
+    }
 }
 
 /* Everything goes: the tree is handed over as a whole. */
 static uint64_t trim_all(struct stream *stream, struct work_queue *work)
 {
     uint64_t count = stream->meta.count;
-    node_free(stream->tail);
-    stream->tail = NULL;
-    nodes_free(&stream->nodes, work);
+    if (!stream_has_picture(stream) || !picture_takes_nodes(stream)) {
+        node_free(stream->tail);
+        stream->tail = NULL;
+        nodes_free(&stream->nodes, work);
+    }
     stream->meta.count = 0;
     stream->meta.first_id = STREAM_ID_MIN;
     return count;
@@ -575,6 +599,16 @@ void stream_walk_begin(struct stream_walk *walk, const struct value *value, stru
     if (!is_backward && count > 0) {
         walk->at = node_seek(walk->node, first);
     }
+}
+
+void stream_walk_begin_node(struct stream_walk *walk, const struct stream_node *node)
+{
+    walk->node = walk->tail = node;
+    walk->order = NULL;
+    walk->at = node->first;
+    walk->is_backward = false;
+    walk->first = STREAM_ID_MIN;
+    walk->last = STREAM_ID_MAX;
 }
 
 static bool walk_next_backward(struct stream_walk *walk, struct stream_entry *entry)

@@ -4,6 +4,7 @@
  * holds a pointer that never changes, so that a stream is changed through its value alone. */
 #pragma once
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,12 +12,15 @@
 #include "base/blob.h"
 #include "base/num.h"
 #include "base/slice.h"
+#include "base/work.h"
 #include "ds/order.h"
 #include "types/limits.h"
 #include "types/value.h"
 
+struct stream;
+struct stream_consumer_side;
+struct stream_group_side;
 struct stream_node;
-struct work_queue;
 
 /* ---- IDs ---- */
 
@@ -192,24 +196,40 @@ struct stream_pending {
     int64_t delivered_ms; /* Wall clock of the last delivery. */
     uint64_t delivery_count;
     struct stream_consumer *consumer; /* Never NULL in a finished group. */
+
+    uint32_t picture;   /* Private, as all below: the picture that these are of; 0: none. */
+    bool is_told;       /* As an entry of its group. */
+    bool is_owner_told; /* As one of its consumer. */
 };
+static_assert(sizeof(struct stream_pending) == 48, "the marks lie where malloc rounds up to");
 
 struct stream_consumer {
-    struct order pending; /* struct stream_pending by ID. */
-    int64_t seen_ms;      /* When it last tried to do something. */
-    int64_t active_ms;    /* When it last got something; -1: never. */
+    struct order pending;              /* struct stream_pending by ID. */
+    int64_t seen_ms;                   /* When it last tried to do something. */
+    int64_t active_ms;                 /* When it last got something; -1: never. */
+    struct stream_consumer_side *side; /* Private: of the picture. NULL: told, or new. */
+    uint32_t picture;                  /* Private: the picture that `side` is of. */
     uint32_t name_len;
     char name[];
 };
 
 struct stream_group {
-    struct order pending;     /* struct stream_pending by ID; the group's own. */
-    struct order consumers;   /* struct stream_consumer by name. */
-    struct stream_id last_id; /* Of the last entry delivered. */
-    int64_t entries_read;     /* Entries up to last_id, or STREAM_COUNT_UNKNOWN. */
+    struct order pending;           /* struct stream_pending by ID; the group's own. */
+    struct order consumers;         /* struct stream_consumer by name. */
+    struct stream_id last_id;       /* Of the last entry delivered. */
+    int64_t entries_read;           /* Entries up to last_id, or STREAM_COUNT_UNKNOWN. */
+    struct stream *stream;          /* Private, as all below: whose it is. */
+    struct stream_group_side *side; /* Of the picture. NULL: told, or new. */
+    uint32_t picture;               /* The picture that `side` is of. */
     uint32_t name_len;
     char name[];
 };
+
+/* Whoever changes a field of these calls the one that fits before (pictures, see below); adding,
+ * removing and assigning do so themselves. */
+void stream_group_will_change(struct stream_group *group);
+void stream_consumer_will_change(struct stream_group *group, struct stream_consumer *consumer);
+void stream_pending_will_change(struct stream_group *group, struct stream_pending *pending);
 
 static inline struct slice stream_group_name(const struct stream_group *group)
 {
@@ -259,10 +279,88 @@ struct stream_pending *stream_pending_try_add(struct stream_group *group,
                                               struct stream_consumer *consumer, struct stream_id id)
     __attribute__((warn_unused_result));
 
-/* Gives it to another consumer. */
-void stream_pending_assign(struct stream_pending *pending, struct stream_consumer *consumer);
+/* Gives it to another consumer of the group. */
+void stream_pending_assign(struct stream_group *group, struct stream_pending *pending,
+                           struct stream_consumer *consumer);
 
 /* Acknowledged, or gone: takes it out of group and consumer and frees it. */
 void stream_pending_remove(struct stream_group *group, struct stream_pending *pending);
+
+/* ---- Pictures: a stream as it was at one moment, told in slices while it goes on changing ---- */
+
+/* What is told, in the order in which it is told:
+ *
+ *     node ...  meta  { group  pending ...  consumers  { consumer  owned ... } ... } ... */
+enum stream_told {
+    STREAM_TOLD_NODE,
+    STREAM_TOLD_META,
+    STREAM_TOLD_GROUP,
+    STREAM_TOLD_PENDING,   /* An entry of the group. */
+    STREAM_TOLD_CONSUMERS, /* How many there are. */
+    STREAM_TOLD_CONSUMER,
+    STREAM_TOLD_OWNED, /* An entry of the consumer. */
+};
+
+struct stream_part {
+    enum stream_told kind;
+    struct stream_walk *walk;       /* Of a node: it has just begun there. */
+    const struct stream_meta *meta; /* Of the stream. */
+    struct slice name;              /* Of a group or consumer. */
+    struct stream_id id;            /* Of an entry; the last that a group has delivered. */
+    int64_t entries_read;           /* By a group. */
+    int64_t moment_ms;              /* When an entry was delivered, or a consumer seen. */
+    uint64_t count; /* Groups, a group's entries, consumers, a consumer's entries, deliveries. */
+};
+typedef void (*stream_tell_fn)(void *context, const struct stream_part *part);
+
+enum stream_phase {
+    STREAM_PHASE_NODES,
+    STREAM_PHASE_META,
+    STREAM_PHASE_GROUP,
+    STREAM_PHASE_PENDING,
+    STREAM_PHASE_CONSUMER,
+    STREAM_PHASE_OWNED,
+    STREAM_PHASE_END,
+};
+
+/* Embedded in its owner, which must not move it. */
+struct stream_picture {
+    struct stream *stream; /* NULL: there is no picture. */
+    bool owns_stream;      /* Its value is gone. */
+    uint32_t number;       /* Among the pictures of this stream, from 1 on. */
+    enum stream_phase phase;
+    struct stream_meta meta;          /* At the beginning, as the counts. */
+    uint64_t node_count, group_count; /* Of them, told: */
+    uint64_t nodes_told, groups_told;
+
+    bool has_live;             /* There are nodes of the picture in the stream. */
+    struct stream_id live_end; /* The base of the last of them. */
+    struct stream_id cursor;   /* Nodes up to this base are told. */
+    struct order kept;         /* Copies of nodes that changed; */
+    struct order gone;         /* nodes that went one by one; */
+    struct order taken; /* and those that went all at once, with some that are none of ours. */
+
+    struct list sides;                 /* Of groups that are being told, or were touched; */
+    struct list sides_gone;            /* and those of groups that were destroyed. */
+    struct stream_group_side *current; /* The group that is being told. */
+    struct stream_group *next_group;   /* In the stream; NULL: none, or not that far. */
+    size_t held;                       /* Bytes of what is kept. */
+    struct work_queue frees;           /* Jobs that free what it took over; it does not run them. */
+};
+
+/* Whether writing it whole would take more than about 100 us. O(1), or O(a few groups). */
+bool stream_is_large(const struct value *value);
+
+/* Takes the picture: O(1). The stream has no other. */
+void stream_picture_begin(struct stream_picture *picture, const struct value *value);
+
+/* Tells parts that weigh about `weight`: a node as much as it has entries, all others 1. True:
+ * there are no more. */
+bool stream_picture_step(struct stream_picture *picture, size_t weight, stream_tell_fn tell,
+                         void *context);
+
+/* Ends it, early or not; harmless for a zeroed one. The jobs in `frees` are then the caller's to
+ * move to a queue that runs. */
+void stream_picture_end(struct stream_picture *picture);
 
 extern const struct value_ops stream_ops;

@@ -109,7 +109,7 @@ struct stream_group *stream_group_find(const struct value *value, struct slice n
     return group != NULL && slice_equal(stream_group_name(group), name) ? group : NULL;
 }
 
-static struct stream_group *group_try_new(struct slice name)
+static struct stream_group *group_try_new(struct stream *stream, struct slice name)
 {
     if (name.len > UINT32_MAX) {
         return NULL;
@@ -120,6 +120,9 @@ static struct stream_group *group_try_new(struct slice name)
     }
     order_init(&group->pending, &pending_order_kind);
     order_init(&group->consumers, &consumers_order_kind);
+    group->stream = stream;
+    group->side = NULL;
+    group->picture = 0;
     group->name_len = (uint32_t)name.len;
     if (name.len > 0) {
         memcpy(group->name, name.data, name.len);
@@ -130,11 +133,15 @@ static struct stream_group *group_try_new(struct slice name)
 struct stream_group *stream_group_try_add(struct value *value, struct slice name,
                                           struct stream_id last_id, int64_t entries_read)
 {
-    struct stream_group *group = group_try_new(name);
+    struct stream *stream = stream_of(value);
+    struct stream_group *group = group_try_new(stream, name);
     if (group != NULL) {
         group->last_id = last_id;
         group->entries_read = entries_read;
-        order_insert(&stream_of(value)->groups, group);
+        order_insert(&stream->groups, group);
+        if (stream_has_picture(stream)) {
+            picture_note_new_group(group);
+        }
     }
     return group;
 }
@@ -189,7 +196,7 @@ static bool group_free_consumers(struct group_job *job)
             if (!order_drain_step(&job->drain, FREE_STEP)) {
                 return false;
             }
-            mem_free_sized(job->consumer, consumer_size(job->consumer));
+            consumer_free(job->consumer);
             job->consumer = NULL;
         }
         if (order_count(consumers) == 0) {
@@ -229,8 +236,7 @@ static size_t group_effort(const struct stream_group *group)
     return order_count(&group->pending) + order_count(&group->consumers);
 }
 
-/* A group that nothing refers to any more. */
-static void group_free(struct stream_group *group, struct work_queue *work)
+void group_free(struct stream_group *group, struct work_queue *work)
 {
     struct group_job *job = mem_alloc(sizeof(*job));
     bool is_now = work == NULL || group_effort(group) <= STREAM_FREE_DIRECT_MAX;
@@ -249,8 +255,12 @@ static void group_free(struct stream_group *group, struct work_queue *work)
 
 void stream_group_remove(struct value *value, struct stream_group *group, struct work_queue *work)
 {
-    order_remove(&stream_of(value)->groups, group);
-    group_free(group, work);
+    struct stream *stream = stream_of(value);
+    bool is_taken = stream_has_picture(stream) && picture_takes_group(group);
+    order_remove(&stream->groups, group);
+    if (!is_taken) {
+        group_free(group, work);
+    }
 }
 
 void groups_free(struct order *groups, struct work_queue *work)
@@ -290,28 +300,49 @@ struct stream_consumer *stream_consumer_try_add(struct stream_group *group, stru
     order_init(&consumer->pending, &pending_order_kind);
     consumer->seen_ms = now_ms;
     consumer->active_ms = -1;
+    consumer->side = NULL;
+    consumer->picture = 0;
     consumer->name_len = (uint32_t)name.len;
     if (name.len > 0) {
         memcpy(consumer->name, name.data, name.len);
     }
+    bool has_picture = stream_has_picture(group->stream);
+    if (has_picture) {
+        picture_show_group(group);
+    }
     order_insert(&group->consumers, consumer);
+    if (has_picture) {
+        picture_note_new_consumer(group, consumer);
+    }
     return consumer;
+}
+
+void consumer_free(struct stream_consumer *consumer)
+{
+    mem_free_sized(consumer, consumer_size(consumer));
 }
 
 size_t stream_consumer_remove(struct stream_group *group, struct stream_consumer *consumer)
 {
     size_t count = order_count(&consumer->pending);
     struct order_cursor cursor;
+    bool has_picture = stream_has_picture(group->stream);
     struct stream_pending *pending = order_seek(&consumer->pending, 0, &cursor);
+    bool is_taken = has_picture && picture_takes_consumer(group, consumer);
     while (pending != NULL) {
         struct stream_pending *next = order_next(&cursor);
+        if (has_picture) {
+            picture_show_pending(group, pending, true);
+        }
         order_remove(&group->pending, pending);
         mem_free_sized(pending, sizeof(*pending));
         pending = next;
     }
     order_deinit(&consumer->pending);
     order_remove(&group->consumers, consumer);
-    mem_free_sized(consumer, consumer_size(consumer));
+    if (!is_taken) {
+        consumer_free(consumer);
+    }
     return count;
 }
 
@@ -340,16 +371,31 @@ struct stream_pending *stream_pending_try_add(struct stream_group *group,
     if (pending == NULL) {
         return NULL;
     }
+    bool has_picture = stream_has_picture(group->stream);
+    if (has_picture) {
+        picture_show_group(group);
+        if (consumer != NULL) {
+            picture_show_consumer(group, consumer);
+        }
+    }
     *pending = (struct stream_pending){.id = id, .consumer = consumer};
     order_insert(&group->pending, pending);
     if (consumer != NULL) {
         order_insert(&consumer->pending, pending);
     }
+    if (has_picture) {
+        picture_note_new_pending(group, pending);
+    }
     return pending;
 }
 
-void stream_pending_assign(struct stream_pending *pending, struct stream_consumer *consumer)
+void stream_pending_assign(struct stream_group *group, struct stream_pending *pending,
+                           struct stream_consumer *consumer)
 {
+    if (stream_has_picture(group->stream)) {
+        picture_show_pending(group, pending, true);
+        picture_show_consumer(group, consumer);
+    }
     if (pending->consumer != NULL) {
         order_remove(&pending->consumer->pending, pending);
     }
@@ -359,6 +405,9 @@ void stream_pending_assign(struct stream_pending *pending, struct stream_consume
 
 void stream_pending_remove(struct stream_group *group, struct stream_pending *pending)
 {
+    if (stream_has_picture(group->stream)) {
+        picture_show_pending(group, pending, true);
+    }
     order_remove(&group->pending, pending);
     if (pending->consumer != NULL) {
         order_remove(&pending->consumer->pending, pending);
@@ -378,8 +427,9 @@ static bool pending_try_copy(struct stream_group *copy, const struct stream_grou
         if (twin == NULL) {
             return false;
         }
-        *twin = *pending;
-        twin->consumer = NULL;
+        *twin = (struct stream_pending){.id = pending->id,
+                                        .delivered_ms = pending->delivered_ms,
+                                        .delivery_count = pending->delivery_count};
         order_append(&copy->pending, twin);
     }
     return true;
@@ -420,16 +470,16 @@ static bool group_try_fill(struct stream_group *copy, const struct stream_group 
     return true;
 }
 
-bool groups_try_copy(struct order *to, const struct order *from)
+bool groups_try_copy(struct stream *to, const struct order *from)
 {
     struct order_cursor cursor;
     const struct stream_group *group = order_seek(from, 0, &cursor);
     for (; group != NULL; group = order_next(&cursor)) {
-        struct stream_group *copy = group_try_new(stream_group_name(group));
+        struct stream_group *copy = group_try_new(to, stream_group_name(group));
         if (copy == NULL) {
             return false;
         }
-        order_append(to, copy);
+        order_append(&to->groups, copy);
         if (!group_try_fill(copy, group)) {
             return false;
         }

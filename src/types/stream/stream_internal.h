@@ -38,6 +38,9 @@ struct stream {
     struct stream_node *tail; /* The newest node; NULL when there are no entries. */
     struct order nodes;       /* All others, by base. */
     struct order groups;      /* struct stream_group by name. */
+
+    struct stream_picture *picture; /* NULL, or who is shown what is about to change. */
+    uint32_t picture_count;         /* There were so far. */
 };
 
 static inline struct stream *stream_of(const struct value *value)
@@ -54,6 +57,60 @@ static inline uint64_t stream_id_hint(struct stream_id id)
     }
     uint64_t seq = id.seq < (1U << 17) - 1 ? id.seq : (1U << 17) - 1;
     return id.ms << 17 | seq;
+}
+
+/* ---- stream.c ---- */
+
+extern const struct order_kind nodes_order_kind;
+
+/* How many nodes of the tree begin at or before `id`. */
+size_t nodes_until(const struct order *nodes, struct stream_id id);
+
+/* Frees the tree with its nodes: at once, or as a job when there are many and `work` is not NULL.
+ * The tree is empty afterwards. */
+void nodes_free(struct order *nodes, struct work_queue *work);
+void stream_free_all(struct stream *stream, struct work_queue *work);
+
+/* A walk over the entries of this node alone. */
+void stream_walk_begin_node(struct stream_walk *walk, const struct stream_node *node);
+
+/* ---- stream_picture.c: nodes; call these only for a stream that has a picture ---- */
+
+/* The node is about to change. */
+void picture_show_node(struct stream *stream, const struct stream_node *node);
+
+/* The node has left the stream as it was. True: the picture has taken it over. */
+bool picture_takes_node(struct stream *stream, struct stream_node *node);
+
+/* All nodes are about to go. True: the picture has taken them over, and the stream has none. */
+bool picture_takes_nodes(struct stream *stream);
+
+/* The stream has another tail, which was there before, or none. */
+void picture_note_tail(struct stream *stream);
+
+/* The stream's value is gone. True: the picture has taken the stream over. */
+bool picture_takes_stream(struct stream *stream);
+
+/* ---- stream_picture.c: groups; likewise ---- */
+
+void picture_show_group(struct stream_group *group);
+void picture_show_consumer(struct stream_group *group, struct stream_consumer *consumer);
+
+/* The entry is about to change; with `moves` it is about to leave its consumer. */
+void picture_show_pending(struct stream_group *group, struct stream_pending *pending, bool moves);
+
+/* These have just been added to a group that was shown before. */
+void picture_note_new_group(struct stream_group *group);
+void picture_note_new_consumer(struct stream_group *group, struct stream_consumer *consumer);
+void picture_note_new_pending(struct stream_group *group, struct stream_pending *pending);
+
+/* This is about to leave its tree. True: what it is made of is the picture's from then on. */
+bool picture_takes_group(struct stream_group *group);
+bool picture_takes_consumer(struct stream_group *group, struct stream_consumer *consumer);
+
+static inline bool stream_has_picture(const struct stream *stream)
+{
+    return __builtin_expect(stream->picture != NULL, 0);
 }
 
 /* ---- stream_node.c ---- */
@@ -99,7 +156,12 @@ const char *item_read(const char *at, struct stream_item *item);
 /* ---- stream_group.c ---- */
 
 void groups_free(struct order *groups, struct work_queue *work);
-bool groups_try_copy(struct order *to, const struct order *from);
+
+/* A group that nothing refers to any more; a consumer without pending entries. */
+void group_free(struct stream_group *group, struct work_queue *work);
+void consumer_free(struct stream_consumer *consumer);
+
+bool groups_try_copy(struct stream *to, const struct order *from);
 size_t groups_memory(const struct order *groups, size_t samples);
 size_t groups_effort(const struct order *groups);
 void groups_check(const struct order *groups);
