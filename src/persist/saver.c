@@ -344,7 +344,8 @@ void saver_tick(struct saver *saver)
     }
 }
 
-/* Whose temporary file that is: "temp-", the process's number, ".rdb"; 0 for other names. */
+/* Whose temporary file that is: "temp-", the process's number, perhaps "-" and another number (of
+ * files for replicas), ".rdb"; 0 for other names. */
 static long stray_owner(const char *name)
 {
     char *end;
@@ -352,6 +353,9 @@ static long stray_owner(const char *name)
         return 0;
     }
     long pid = strtol(name + 5, &end, 10);
+    if (end[0] == '-' && end[1] >= '1' && end[1] <= '9') {
+        (void)strtol(end + 1, &end, 10);
+    }
     return strcmp(end, ".rdb") == 0 ? pid : 0;
 }
 

@@ -71,6 +71,7 @@ static void on_session_close(void *context, struct session *session)
         return;
     }
     backlog_cursor_close(&replica->cursor);
+    sync_remove(replica->repl->sync, replica);
     if (list_is_linked(&replica->link)) {
         note_gone(replica);
     }
@@ -156,6 +157,7 @@ static void note_ack(struct repl *repl, struct replica *replica, struct slice te
     }
     replica->acked = offset > replica->acked ? offset : replica->acked;
     replica->acked_us = repl->now->mono_us;
+    sync_acked(repl->sync, replica);
     if (replica->awaits_ack && replica->state == REPLICA_ONLINE) {
         replica->awaits_ack = false;
     }
@@ -290,15 +292,12 @@ static bool try_partial(struct repl *repl, struct call *call, int64_t next, cons
     return true;
 }
 
-/* It needs everything. A replica tries again later when it is told that there is no link. */
+/* It needs everything. */
 static void begin_full(struct repl *repl, struct session *session)
 {
-    if (repl->sync == NULL) {
-        reply_error(session->out, "NOMASTERLINK Can't SYNC now");
-        return;
-    }
     repl->stats.sync_full++;
     repl_open_backlog(repl);
+    sync_add(repl->sync, become_replica(repl, session, REPLICA_WAIT_SYNC));
 }
 
 /* Why nobody can become a replica now; NULL: nothing. */
@@ -390,23 +389,24 @@ static void sync_run(struct call *call)
 
 /* ---- For sync.c ---- */
 
-void replica_snapshot_begins(struct replica *replica, bool is_eof_form)
+bool replica_snapshot_begins(struct replica *replica, bool is_eof_form, int64_t offset)
 {
     struct repl *repl = replica->repl;
     char line[96];
-    int64_t end = backlog_end(&repl->backlog);
-    bool is_open = backlog_cursor_open(&repl->backlog, &replica->cursor, end + 1);
-    ASSERT(is_open);
-    feed_forget_db(repl); /* A loaded snapshot leaves no database selected. */
+    if (!backlog_cursor_open(&repl->backlog, &replica->cursor, offset + 1)) {
+        return false;
+    }
     replica->state = REPLICA_SENDING;
     replica->is_eof_form = is_eof_form;
     if (!replica->is_plain) {
         struct reply *out = replica->session->out;
-        snprintf(line, sizeof line, "+FULLRESYNC %s %lld\r\n", repl->id, (long long)end);
+        snprintf(line, sizeof line, "+FULLRESYNC %s %lld\r\n", repl->id, (long long)offset);
         out->is_muted = false;
         reply_raw(out, slice_from_text(line));
         out->is_muted = true;
+        replica->session->ops->wake(replica->session);
     }
+    return true;
 }
 
 /* ---- Rows ---- */

@@ -19,7 +19,10 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rng.h"
+#include "persist/rdb_format.h"
+#include "persist/rdb_write.h"
 #include "repl/repl_internal.h"
 
 static const char no_id[REPL_ID_LEN + 1] = "0000000000000000000000000000000000000000";
@@ -147,6 +150,7 @@ struct repl *repl_new(const struct repl_options *options)
     repl_forget_id2(repl);
     feed_init(repl);
     waits_init(repl);
+    repl->sync = sync_new(repl);
     link_new(repl);
     return repl;
 }
@@ -154,6 +158,7 @@ struct repl *repl_new(const struct repl_options *options)
 void repl_stop(struct repl *repl)
 {
     if (repl != NULL) {
+        sync_abort(repl->sync, "Disconnecting replica, the server ends");
         link_stop(repl);
         repl_lose_backlog(repl, "Disconnecting replica, the server ends");
     }
@@ -165,6 +170,7 @@ void repl_free(struct repl *repl)
         return;
     }
     ASSERT(list_is_empty(&repl->replicas));
+    sync_free(repl->sync);
     link_free(repl);
     config_deinit(&repl->config);
     mem_free_sized(repl, sizeof *repl);
@@ -176,6 +182,24 @@ void repl_register(struct repl *repl)
     report_register(repl);
     waits_register(repl);
     role_register(repl);
+}
+
+/* ---- What files tell ---- */
+
+static void write_fact(struct codec_out *out, const char *name, int64_t number)
+{
+    char digits[NUM_I64_TEXT_MAX + 1];
+    rdb_write_aux(out, name, slice_of(digits, num_format_i64(digits, number)));
+}
+
+void repl_write_facts(const struct repl *repl, struct codec_out *out)
+{
+    struct repl_facts facts;
+    if (repl_facts(repl, &facts)) {
+        write_fact(out, RDB_AUX_REPL_DB, facts.db < 0 ? 0 : facts.db);
+        rdb_write_aux(out, RDB_AUX_REPL_ID, slice_of(facts.id, REPL_ID_LEN));
+        write_fact(out, RDB_AUX_REPL_OFFSET, facts.offset);
+    }
 }
 
 /* ---- The turn ---- */
@@ -190,11 +214,16 @@ void repl_step(struct repl *repl)
     if (waits_due_us(repl) <= repl->now->mono_us) {
         waits_step(repl);
     }
+    if (sync_due_us(repl->sync) <= ring_mono_us(repl->options.ring)) {
+        sync_step(repl->sync);
+    }
 }
 
 int64_t repl_due_us(const struct repl *repl)
 {
-    return waits_due_us(repl);
+    int64_t waits_us = waits_due_us(repl);
+    int64_t sync_us = sync_due_us(repl->sync);
+    return waits_us < sync_us ? waits_us : sync_us;
 }
 
 void repl_tick(struct repl *repl)
@@ -213,5 +242,6 @@ bool repl_is_replica(const struct repl *repl)
 
 size_t repl_memory(const struct repl *repl)
 {
-    return sizeof *repl + backlog_memory(&repl->backlog) + link_memory(repl);
+    return sizeof *repl + backlog_memory(&repl->backlog) + sync_memory(repl->sync) +
+           link_memory(repl);
 }

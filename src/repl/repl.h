@@ -130,6 +130,8 @@ struct repl_facts {
 /* False: there is no history worth saving. */
 bool repl_facts(const struct repl *repl, struct repl_facts *facts);
 
+/* Writes them, if there are any, as what stands at the beginning of a snapshot. */
+void repl_write_facts(const struct repl *repl, struct codec_out *out);
 /* At start, before anything is loaded: `replicaof`. */
 void repl_follow(struct repl *repl, struct slice host, int port);
 

@@ -127,9 +127,10 @@ bool feed_own(struct repl *repl, struct slice encoded);
 
 void primary_register(struct repl *repl); /* REPLCONF, PSYNC, SYNC. */
 
-/* sync.c: the snapshot for this replica begins now: opens its cursor at the end of the stream,
- * answers +FULLRESYNC (nothing to SYNC). State SENDING. */
-void replica_snapshot_begins(struct replica *replica, bool is_eof_form);
+/* sync.c: this replica gets a snapshot that was taken when the stream ended at `offset`: opens its
+ * cursor behind it, answers +FULLRESYNC (nothing to SYNC). State SENDING. False, and nothing has
+ * happened: the stream since then is not kept. */
+bool replica_snapshot_begins(struct replica *replica, bool is_eof_form, int64_t offset);
 
 /* ---- replicas.c ---- */
 
@@ -172,12 +173,34 @@ void waits_cancel_all(struct repl *repl, const char *error);
 /* ---- sync.c ---- */
 
 struct sync *sync_new(struct repl *repl);
-void sync_free(struct sync *sync);
-void sync_add(struct sync *sync, struct replica *replica);    /* Wants a full synchronisation. */
-void sync_remove(struct sync *sync, struct replica *replica); /* It has gone. */
+void sync_free(struct sync *sync); /* Its replicas are gone; the ring must still turn. */
+
+/* A replica wants a full synchronisation (state WAIT_SYNC). When its snapshot's moment has come,
+ * replica_snapshot_begins is called, which may be at once; and replica_online when it was sent. */
+void sync_add(struct sync *sync, struct replica *replica);
+
+/* It has gone, in whatever state. Called for every replica, before it is freed. */
+void sync_remove(struct sync *sync, struct replica *replica);
+
+/* It is online and has acknowledged something: its snapshot was good. */
+void sync_acked(struct sync *sync, struct replica *replica);
+
+/* Ends what is under way and drops those who get it, who may come again: the data set becomes
+ * another, or a save cannot wait. Those who wait go on waiting. */
+void sync_abort(struct sync *sync, const char *why);
+
+/* The walk's next slice, and what is due by the clock; and when that is. */
 void sync_step(struct sync *sync);
 int64_t sync_due_us(const struct sync *sync);
+
+/* Hands connections what they have room for; once per turn. */
+void sync_pump(struct sync *sync);
+
 size_t sync_memory(const struct sync *sync);
+
+/* The process ends in the middle of it: lets go of all without a word to the ring, which must not
+ * turn any more. For crashes in simulated worlds. */
+void sync_leave(struct sync *sync);
 
 /* ---- link.c and role.c ---- */
 

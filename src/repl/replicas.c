@@ -82,6 +82,7 @@ void replica_drop(struct replica *replica, const char *why)
 
 void replicas_drop_all(struct repl *repl, const char *why)
 {
+    sync_abort(repl->sync, why);
     for (struct list *node = repl->replicas.next; node != &repl->replicas; node = node->next) {
         replica_drop(LIST_OWNER(node, struct replica, link), why);
     }
@@ -155,6 +156,7 @@ void repl_pump(struct repl *repl)
     if (repl->replica_count == 0) {
         return;
     }
+    sync_pump(repl->sync);
     waits_ask(repl);
     for (struct list *node = repl->replicas.next; node != &repl->replicas; node = node->next) {
         struct replica *replica = LIST_OWNER(node, struct replica, link);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "persist/rdb_format.h"
 #include "persist/rdb_write.h"
+#include "repl/repl.h"
 #include "script/script.h"
 #include "server/process.h"
 #include "server/server.h"
@@ -34,6 +35,16 @@ unsigned server_write_functions(void *context, struct codec_out *out)
     return count + loading->function_count > 0 ? RDB_VERSION_FUNCTIONS : 0;
 }
 
+/* What stands in a file of ours before the databases. */
+static unsigned write_more(void *context, struct codec_out *out)
+{
+    struct server *server = context;
+    if (out != NULL) {
+        repl_write_facts(server->repl, out);
+    }
+    return server_write_functions(server, out);
+}
+
 void server_init_saver(struct server *server, bool is_threaded)
 {
     server->saver = saver_new(&(struct saver_options){.exec = server->exec,
@@ -43,7 +54,7 @@ void server_init_saver(struct server *server, bool is_threaded)
                                                       .is_threaded = is_threaded,
                                                       .on_refusal = server_update_write_gate,
                                                       .context = server});
-    saver_set_more(server->saver, server_write_functions, server);
+    saver_set_more(server->saver, write_more, server);
 }
 
 /* "3600 1 300 100", as config_set_save has left it. */

@@ -554,8 +554,8 @@ void server_free(struct server *server)
 {
     if (server->net != NULL) {
         script_abort(server->script);
-        saver_free(server->saver);
         repl_stop(server->repl);
+        saver_free(server->saver);
         net_free(server->net);
         repl_free(server->repl);
         loading_stop(server);
