@@ -82,8 +82,8 @@ BENCH_BINARIES := $(patsubst tools/bench/%.c,build/bench/%,$(wildcard tools/benc
 .DELETE_ON_ERROR:
 .PHONY: all run server debug asan hostile unit-binaries fuzz-binaries objects unit test check \
         format check-format layers tidy globals lint lint-all compilers compilers-clang fuzz \
-        bench bench-memory bench-fanout bench-pause bench-scripts bench-binaries compat clients \
-        cover compdb docs install uninstall clean help deps-build deps-test deps-check deps-bench FORCE
+        bench bench-memory bench-fanout bench-pause bench-scripts bench-replication bench-binaries compat \
+        clients cover compdb docs install uninstall clean help deps-build deps-test deps-check deps-bench FORCE
 
 # ------------------------------------------------------------------------------------ build
 
@@ -260,6 +260,10 @@ bench-pause: deps-bench all ## the longest pause while something big happens
 
 bench-scripts: deps-bench all clients ## what a script costs
 	$(PYTHON) tools/bench/scripts.py
+
+bench-replication: deps-bench all ## what a replica costs its primary
+	+@$(MAKE_ALL) bench-binaries
+	$(PYTHON) tools/bench/replication.py
 
 compdb: ## compile_commands.json for editors
 	@$(MAKE) -s --no-print-directory -nB FLAVOR=debug V=1 server unit-binaries | \

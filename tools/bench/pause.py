@@ -22,6 +22,7 @@ import time
 from memory import members, usable
 from page import number, preamble, replace_part, table, verdict
 from plots import bars
+from replication import Replica, no_delay
 from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, chunked,
                      contenders, encode, exit_on_signals, own_program, raise_open_files, rounds,
                      say, scaled, set_requests)
@@ -276,16 +277,41 @@ def await_save(server, link):
         time.sleep(0.05)
 
 
-def save_under(server, fill, request):
-    """BGSAVE while everything is being written."""
+def save_now(server, link):
+    link.ask("BGSAVE")
+    return await_save(server, link)
+
+
+def synchronise(server, link):
+    """A full synchronisation of one replica; the most memory that it took, in bytes."""
+    no_delay(server)
+    before = most = server.rss()
+    copied = 0
+    replica = Replica(server)
+    taker = threading.Thread(target=replica.await_snapshot, daemon=True)
+    taker.start()
+    try:
+        while taker.is_alive():
+            fields = dict(line.split(":", 1) for line in link.ask("INFO", "persistence").splitlines()
+                          if ":" in line)
+            most = max(most, server.rss())
+            copied = max(copied, int(fields.get("current_cow_peak", 0)))
+            time.sleep(0.05)
+        is_forked = "rdb_walk_slices" not in fields
+        return most - before + (copied if is_forked else 0)
+    finally:
+        replica.stop()
+
+
+def save_under(server, fill, request, action=save_now):
+    """A snapshot while everything is being written."""
     server.fill(fill)
     link = Link(server.port)
     writers = Writers(server, request)
     extra = []
 
     def save():
-        link.ask("BGSAVE")
-        extra.append(await_save(server, link))
+        extra.append(action(server, link))
     try:
         time.sleep(1)
         figures = probed(server, save)
@@ -297,10 +323,14 @@ def save_under(server, fill, request):
     return figures
 
 
-def save_of_keys(server, keys):
+def save_of_keys(server, keys, action=save_now):
     head, tail = b"*3\r\n%s$16\r\n" % bulk("SET"), b"\r\n" + bulk(b"y" * 64)
     return save_under(server, set_requests(keys, 64),
-                      lambda draw: head + b"key:%012d" % draw.randrange(keys) + tail)
+                      lambda draw: head + b"key:%012d" % draw.randrange(keys) + tail, action)
+
+
+def replica_of_keys(server, keys):
+    return save_of_keys(server, keys, synchronise)
 
 
 def save_of_hashes(server, fields):
@@ -346,6 +376,8 @@ SCENARIOS = [
     ("{} M keys are saved under writes", "save", save_of_keys, 10000000, True),
     ("ten hashes of {} M fields are saved under writes", "save hashes", save_of_hashes, 1000000,
      True),
+    ("a replica's full synchronisation with {} M keys under writes", "replica", replica_of_keys,
+     10000000, True),
 ]
 
 
@@ -392,7 +424,7 @@ def measure_all(commands, only):
 
 
 def is_save(name):
-    return "saved" in name
+    return "saved" in name or "replica" in name
 
 
 def most_ms(name):
