@@ -58,7 +58,7 @@ static void note_finished(struct aside *aside)
     struct session *session = aside->session;
     aside->session = NULL;
     exec_activate_gate(exec, GATE_BUSY, false);
-    keyspace_freeze(exec->keyspace, exec->pause_mode != PAUSE_NONE);
+    exec_sliced_freeze(exec);
     session->flags &= ~(uint32_t)SESSION_KEPT;
     session_resume(session);
     exec_settle_for(exec, session);

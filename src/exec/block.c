@@ -374,6 +374,10 @@ void call_block(struct call *call, const struct block_wish *wish)
         return;
     }
     DEBUG_ASSERT(call_may_block(call) && wish->key_count != 0);
+    if (call->sliced != NULL) {
+        exec_sliced_block(call);
+        return;
+    }
     struct block *block = block_new(call, wish);
     if (block == NULL) {
         reply_error(call->out, ERR_NO_MEMORY);

@@ -40,6 +40,9 @@ enum command_flag {
     /* Runs a program that may take too long: it runs aside (exec/aside.h), and so does EXEC with
      * such a command in its queue. COMMAND does not tell. */
     CMD_MAY_PARK = 1 << 23,
+    /* Needs the data to be between two commands, not in the middle of one that changes it in slices
+     * (a save, CLIENT PAUSE); needs no such flag when it writes. COMMAND does not tell. */
+    CMD_WHOLE = 1 << 27,
     CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 
@@ -99,6 +102,7 @@ struct key_spec {
                        * end; a positive `last` counts from the first key (0 is itself). */
     enum key_access access;
     unsigned use;       /* enum key_use, or-ed. */
+    bool is_edited;     /* KEY_RO is what COMMAND tells, but parts of the value change (groups). */
     bool is_not_key;    /* Looks like one but is a channel or slot. */
     bool is_incomplete; /* There may be keys elsewhere. */
     int limit;          /* With a negative `last`: only the first 1/limit of the rest are keys. */

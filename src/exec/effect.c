@@ -39,7 +39,7 @@ enum event_class event_class_of(const char *event)
 
 void exec_unit_end(struct exec *exec)
 {
-    if ((exec->aftermath & AFTERMATH_UNIT) == 0) {
+    if ((exec->aftermath & AFTERMATH_UNIT) == 0 || exec->sliced.teller != NULL) {
         return;
     }
     exec->aftermath &= ~(uint32_t)AFTERMATH_UNIT;
@@ -75,7 +75,7 @@ static void unit_end_of_removal(struct exec *exec)
 
 void exec_settle_for(struct exec *exec, struct session *session)
 {
-    if (aside_is_parked(exec)) {
+    if (aside_is_parked(exec) || exec->sliced.teller != NULL) {
         return; /* In the middle of a unit: its end settles. */
     }
     exec_unit_end_for(exec, session);
@@ -252,6 +252,7 @@ void call_effect(struct call *call, const struct slice *args, uint32_t count)
 {
     call->is_effect_set = true;
     if (call->exec->command_sink_count != 0) {
+        call_tell_begin(call);
         exec_emit(call->exec,
                   &(struct effect){.db = call->db, .args = args, .count = count, .call = call});
     }

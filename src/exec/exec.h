@@ -42,7 +42,9 @@ enum gate_bit {
     GATE_PAUSE = 1 << 10,  /* CLIENT PAUSE. Exec's own. */
     GATE_MULTI = 1 << 11,  /* Queueing; per session. Exec's own. */
     GATE_PINNED = 1 << 12, /* What may change keys that a long command reads. Exec's own. */
-    GATE_COUNT = 13,
+    /* Whatever looks at keys, while one changes in slices. Exec's own. */
+    GATE_EDITED = 1 << 13,
+    GATE_COUNT = 14,
 };
 
 /* GATE_PASS: go on. GATE_REFUSED: the error is in the reply (call_refuse). GATE_TAKEN: the gate
@@ -193,6 +195,12 @@ void exec_run_entry(struct exec *exec, struct session *session, struct command_e
 
 /* The call being executed, or NULL: for the crash report. */
 const struct call *exec_current_call(const struct exec *exec);
+
+/* Whether the data are between two commands, and not in the middle of a script or of a command that
+ * changes them in slices: a snapshot may begin. The second has such commands do the rest at once;
+ * scripts stay where they are. */
+bool exec_is_whole(const struct exec *exec);
+void exec_make_whole(struct exec *exec);
 
 /* ---- Seams, filled in at start ---- */
 

@@ -3,6 +3,7 @@
 
 #include "ds/table.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 
 struct aside;
 
@@ -55,6 +56,7 @@ struct exec_sliced {
     struct list waiting, running; /* Of struct sliced. */
     struct list held;             /* Of struct held: sessions that wait for a pin to go. */
     struct work_job start_job;
+    struct sliced *teller; /* Whose effects are a unit that is still open; or NULL. */
     uint32_t running_count;
     bool is_start_barred; /* Until those who were held have had their turn. */
 };
@@ -204,8 +206,32 @@ uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks);
 /* sliced.c */
 void exec_sliced_init(struct exec *exec);
 void exec_sliced_deinit(struct exec *exec); /* Gives up what is left. */
-void exec_sliced_tick(struct exec *exec);
 void exec_sliced_on_unpause(struct exec *exec);
+void exec_sliced_freeze(struct exec *exec);
+void exec_sliced_start_later(struct exec *exec);
+
+/* Of those whose mode is `least` or above: whether there are any, and has them do the rest at once,
+ * but for those inside which this is called. */
+bool exec_sliced_is_any(const struct exec *exec, enum slice_mode least);
+void exec_sliced_finish_all(struct exec *exec, enum slice_mode least);
+
+/* A call in slices wants to wait for keys: its handler is run once more, in one step, when it has
+ * returned. */
+void exec_sliced_block(struct call *call);
+
+/* Those that wait for their clients make room for others. */
+void exec_sliced_hurry_all(struct exec *exec);
+
+/* held.c */
+void exec_held_init(struct exec *exec);
+void exec_held_deinit(struct exec *exec);
+void exec_held_refresh(struct exec *exec);
+void exec_sliced_tick(struct exec *exec);
+
+/* The keys of a command; `*more` is owned when it is not NULL. Returns how many. */
+enum { EXEC_KEYS_INLINE = 16 };
+uint32_t exec_find_pins(const struct call *call, struct key_position few[EXEC_KEYS_INLINE],
+                        struct key_position **more);
 
 /* Has whoever bars the keys of a call that cannot wait do the rest at once. */
 void exec_sliced_settle(struct exec *exec, const struct call *call);

@@ -8,7 +8,6 @@
  * connection pass. EXEC waits as its queue would, and a write waits before it is queued. The
  * keyspace is frozen meanwhile: what a pause is for, a data set that stands still, would not be had
  * if keys went by themselves. */
-#include "exec/aside.h"
 #include "exec/exec_internal.h"
 #include "exec/multi.h"
 
@@ -41,6 +40,7 @@ void exec_pause(struct exec *exec, enum pause_mode mode, int64_t until_ms)
     if (mode > exec->pause_mode) {
         exec->pause_mode = mode;
     }
+    exec_make_whole(exec); /* CLIENT PAUSE has waited for that; others cannot. */
     exec_activate_gate(exec, GATE_PAUSE, true);
     keyspace_freeze(exec->keyspace, true);
 }
@@ -49,7 +49,7 @@ void exec_unpause(struct exec *exec)
 {
     exec->pause_mode = PAUSE_NONE;
     exec_activate_gate(exec, GATE_PAUSE, false);
-    keyspace_freeze(exec->keyspace, aside_is_parked(exec));
+    exec_sliced_freeze(exec);
     exec_sliced_on_unpause(exec);
     struct list *next;
     for (struct list *node = exec->sessions.next; node != &exec->sessions; node = next) {

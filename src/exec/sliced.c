@@ -15,19 +15,23 @@
  *     command writes    what it reads       PIN_KEEP    its effect, told when it is done, must meet
  *                                                       the same keys on a replica
  *                       what it overwrites  PIN_TAKE
- *                       what it edits       both
+ *                       what it changes     both
+ *     command edits     what it changes     PIN_EDIT    nobody sees the value half changed
  *
  * A command that writes builds its result aside and puts it in place behind its last yield: so it
- * happens at one moment, its last.
+ * happens at one moment, its last. Where that would mean to copy millions of elements in order to
+ * remove a few (LREM, ZREMRANGEBYSCORE, SPOP) it edits: it changes the value in steps, and others
+ * wait to read it. What it tells, in reply and effects, comes at its end as well.
  *
- * Who else wants such a key: a write that would change it is held back by GATE_PINNED before its
- * handler, as CLIENT PAUSE does it: the session is suspended, the bytes of the command stay, and
- * all who wait go on, in order, whenever a pin is let go of. EXEC waits if one of its queue would;
- * scripts, whose commands are not known yet, wait until nothing is pinned. What cannot wait (the
- * link to a primary, commands inside EXEC and scripts) has the holder finish first. Commands that
- * are to be sliced begin in the order in which they came, when what they want to pin is free, and
- * none begins while somebody is held back: so nobody waits for ever, and since a call pins all it
- * needs at its beginning, no two wait for each other.
+ * Who else wants such a key is held back before its handler: see held.c. Commands that are to be
+ * sliced begin in the order in which they came, when what they want to pin is free, and none begins
+ * while somebody is held back: so nobody waits for ever, and since a call pins all it needs at its
+ * beginning, no two wait for each other.
+ *
+ * Effects. Those of a call are one unit, told when its handler has returned. A call whose effects
+ * are long (SREM of every member that SPOP drew) tells them in slices too: from call_tell_begin on
+ * it is the teller, and whatever would change anything is held back until it ends, so that the unit
+ * may stay open over turns. While there is a teller, or a value half changed, no snapshot begins.
  *
  * Replies. What is complete so far is handed to the connection at yields that allow it. When
  * SLICED_OUT_MAX of it is unsent the call rests until the client has read half, so that a reply of
@@ -45,7 +49,7 @@
  * Invariants:
  *   1. A call is on `waiting` without a fiber and pins, or on `running` with both.
  *   2. A session whose call is sliced is suspended until the call ends.
- *   3. GATE_PINNED is active exactly while something is pinned.
+ *   3. A teller is running and has pins.
  *
  * Rejected: a state machine per command. There are forty such commands, each of which would have
  * been written twice, once for small collections and once for large ones. */
@@ -57,7 +61,6 @@
 #include "base/mem.h"
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
-#include "exec/multi.h"
 #include "keyspace/pin.h"
 
 enum {
@@ -79,7 +82,6 @@ enum {
 #else
     SLICED_STACK_LEN = 128 << 10,
 #endif
-    KEYS_INLINE = 16,
 };
 
 struct sliced {
@@ -94,7 +96,8 @@ struct sliced {
     struct reply aside; /* Pushes that came meanwhile. */
     struct pin *pins;   /* Owned. */
     size_t pin_count;
-    bool is_write;
+    struct blob **blobs; /* Owned, as their references: of each argument, or NULL; or NULL. */
+    enum slice_mode mode;
     bool has_begun;
     bool is_inside;    /* Is what runs just now. */
     bool is_resting;   /* Until its client has read. */
@@ -102,6 +105,7 @@ struct sliced {
     bool is_finishing; /* Somebody cannot wait. */
     bool is_given_up;  /* Nobody wants the result. */
     bool may_send;     /* The last yield said so. */
+    bool must_block;   /* Nothing is there any more that it could have: see exec_sliced_block. */
     int64_t deadline_us;
     uint64_t ns;     /* Spent so far. */
     uint64_t hits;   /* The keyspace's counters before its lookups, which the handler's first run */
@@ -111,15 +115,20 @@ struct sliced {
     struct slice args[]; /* Then their bytes. */
 };
 
-/* A session whose command waits for a pin to go. */
-struct held {
-    struct list link;
-    struct session *session;
-};
-
 static bool sliced_on_step(struct work_job *job);
 static void sliced_end(struct sliced *sliced);
-static void sliced_start_later(struct exec *exec);
+
+static bool is_write(const struct sliced *sliced)
+{
+    return sliced->mode != SLICE_READS;
+}
+
+/* Whether calls that write rest just now. */
+static bool must_writes_rest(const struct exec *exec, const struct sliced *sliced)
+{
+    return exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) ||
+           (exec->sliced.teller != NULL && exec->sliced.teller != sliced);
+}
 
 /* ---- Slices ---- */
 
@@ -221,7 +230,7 @@ static bool sliced_on_step(struct work_job *job)
 {
     struct sliced *sliced = LIST_OWNER(job, struct sliced, job);
     struct exec *exec = sliced->exec;
-    if (sliced->is_write && (exec->pause_mode != PAUSE_NONE || aside_is_parked(exec))) {
+    if (is_write(sliced) && must_writes_rest(exec, sliced)) {
         return true; /* exec_sliced_on_unpause goes on. */
     }
     sliced->may_send = false;
@@ -283,8 +292,11 @@ static void pin_on_finish(struct pin *pin)
 /* Modes of pins that a call takes on one of its keys. */
 static unsigned wanted_modes(const struct sliced *sliced, const struct key_spec *spec)
 {
-    if (!sliced->is_write) {
+    if (!is_write(sliced)) {
         return PIN_READ;
+    }
+    if (sliced->mode == SLICE_EDITS && (spec->access == KEY_RW || spec->is_edited)) {
+        return PIN_EDIT;
     }
     switch (spec->access) {
     case KEY_RO:
@@ -299,21 +311,10 @@ static unsigned wanted_modes(const struct sliced *sliced, const struct key_spec 
 /* What others may not hold where it wants these. */
 static unsigned barring_modes(unsigned wanted)
 {
-    unsigned modes = (wanted & PIN_KEEP) != 0 ? PIN_TAKE : 0;
-    return modes | ((wanted & PIN_TAKE) != 0 ? PIN_KEEP | PIN_TAKE : 0);
-}
-
-/* The keys of a command; `*more` is owned when it is not NULL. Returns how many. */
-static uint32_t find_keys(const struct call *call, struct key_position few[KEYS_INLINE],
-                          struct key_position **more)
-{
-    *more = NULL;
-    int count = exec_find_keys(call->command, call->args.at, call->args.count, few, KEYS_INLINE);
-    if (count > KEYS_INLINE) {
-        *more = mem_alloc((size_t)count * sizeof(**more));
-        exec_find_keys(call->command, call->args.at, call->args.count, *more, (uint32_t)count);
-    }
-    return count < 0 ? 0 : (uint32_t)count;
+    unsigned modes = PIN_EDIT;
+    modes |= (wanted & PIN_KEEP) != 0 ? PIN_TAKE : 0;
+    modes |= (wanted & PIN_TAKE) != 0 ? PIN_KEEP | PIN_TAKE : 0;
+    return modes | ((wanted & PIN_EDIT) != 0 ? PIN_ANY : 0);
 }
 
 static bool sliced_is_barred(const struct sliced *sliced, const struct key_position *keys,
@@ -325,7 +326,7 @@ static bool sliced_is_barred(const struct sliced *sliced, const struct key_posit
         unsigned modes = barring_modes(wanted_modes(sliced, keys[i].spec));
         struct slice key = sliced->call.args.at[keys[i].index];
         uint64_t hash = call_hash(&sliced->call, keys[i].index);
-        if (modes != 0 && keyspace_is_barred(keyspace, hash, key, modes)) {
+        if (keyspace_is_barred(keyspace, hash, key, modes)) {
             keyspace_hurry_pins(keyspace, hash, key, modes);
             is_barred = true;
         }
@@ -355,7 +356,10 @@ static void sliced_pin_all(struct sliced *sliced, const struct key_position *key
         struct value *value =
             db_find(call->db, call->args.at[keys[i].index], call_hash(call, keys[i].index),
                     call->now->wall_ms, FIND_NO_TOUCH);
-        for (unsigned mode = PIN_READ; mode <= PIN_TAKE; mode <<= 1) {
+        if (value == NULL && modes == PIN_EDIT) {
+            modes = PIN_KEEP | PIN_TAKE;
+        }
+        for (unsigned mode = PIN_READ; mode <= PIN_EDIT; mode <<= 1) {
             if ((modes & mode) != 0) {
                 sliced_pin(sliced, keys[i].index, value, (enum pin_mode)mode);
             }
@@ -373,6 +377,45 @@ static void sliced_unpin_all(struct sliced *sliced)
     sliced->pin_count = 0;
 }
 
+/* ---- The teller ---- */
+
+/* The keyspace rests while something needs it to. */
+void exec_sliced_freeze(struct exec *exec)
+{
+    bool is_frozen =
+        exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) || exec->sliced.teller != NULL;
+    keyspace_freeze(exec->keyspace, is_frozen);
+}
+
+void call_tell_begin(struct call *call)
+{
+    struct sliced *sliced = call->sliced;
+    if (sliced == NULL || !call_wants_effects(call)) {
+        return;
+    }
+    struct exec *exec = sliced->exec;
+    if (exec->sliced.teller != NULL && exec->sliced.teller != sliced) {
+        sliced_finish(
+            exec->sliced.teller); /* We run although there is one: somebody cannot wait. */
+        ASSERT(exec->sliced.teller == NULL);
+    }
+    exec->sliced.teller = sliced;
+    exec_sliced_freeze(exec);
+    exec_held_refresh(exec);
+}
+
+/* What was told is a unit; others may change things again. */
+static void teller_end(struct sliced *sliced)
+{
+    struct exec *exec = sliced->exec;
+    if (exec->sliced.teller == sliced) {
+        exec->sliced.teller = NULL;
+        exec_sliced_freeze(exec);
+        exec_held_refresh(exec);
+        exec_sliced_on_unpause(exec);
+    }
+}
+
 /* ---- The life of a sliced call ---- */
 
 static void sliced_free(struct sliced *sliced)
@@ -381,6 +424,12 @@ static void sliced_free(struct sliced *sliced)
         session_deinit(sliced->stand_in);
         mem_free(sliced->stand_in);
     }
+    for (uint32_t i = 0; sliced->blobs != NULL && i < sliced->call.args.count; i++) {
+        if (sliced->blobs[i] != NULL) {
+            blob_drop(sliced->blobs[i]);
+        }
+    }
+    mem_free(sliced->blobs);
     reply_deinit(&sliced->out);
     reply_deinit(&sliced->aside);
     list_remove(&sliced->link);
@@ -394,12 +443,12 @@ static void sliced_on_cancel(struct session *session, void *context)
     struct exec *exec = sliced->exec;
     sliced->session = NULL;
     session->aside = NULL;
-    if (sliced->fiber == NULL && !sliced->is_write) {
+    if (sliced->fiber == NULL && !is_write(sliced)) {
         sliced_free(sliced);
-        sliced_start_later(exec);
+        exec_sliced_start_later(exec);
         return;
     }
-    sliced->is_given_up |= !sliced->is_write;
+    sliced->is_given_up |= !is_write(sliced);
     sliced->is_hurried = true;
     sliced->stand_in = mem_alloc(sizeof(*sliced->stand_in));
     session_init(sliced->stand_in, exec, &sliced->out, NULL, SESSION_INTERNAL);
@@ -411,25 +460,56 @@ static void sliced_on_cancel(struct session *session, void *context)
     }
 }
 
+void exec_sliced_block(struct call *call)
+{
+    call->sliced->must_block = true;
+}
+
+/* What was replied goes out, and the session goes on. */
+static void give_back(struct sliced *sliced)
+{
+    struct session *session = sliced->session;
+    session->aside = NULL;
+    reply_splice(session->out, &sliced->out);
+    reply_splice(session->out, &sliced->aside);
+    session_resume(session);
+}
+
+/* What a blocking command wanted to read in slices had gone when its turn came: the handler is run
+ * as if the command came now, and waits. */
+static void run_to_block(struct sliced *sliced)
+{
+    struct exec *exec = sliced->exec;
+    const struct call *outer = exec->current;
+    give_back(sliced);
+    sliced->call.out = sliced->session->out;
+    sliced->session = NULL;
+    exec->current = &sliced->call;
+    sliced->call.entry->run(&sliced->call);
+    exec->current = outer;
+}
+
 /* The handler has returned: what follows every call, then the session goes on. */
 static void sliced_end(struct sliced *sliced)
 {
     struct exec *exec = sliced->exec;
     struct session *session = sliced->session;
     fiber_free(sliced->fiber);
+    list_remove(&sliced->link);
     exec->sliced.running_count--;
     forget_lookups(sliced);
     sliced->call.sliced = NULL;
     sliced_unpin_all(sliced);
+    teller_end(sliced);
+    if (sliced->session != NULL && sliced->must_block) {
+        run_to_block(sliced);
+    }
     exec_call_ended(exec, &sliced->call, sliced->ns, sliced->out.error_count);
-    if (session != NULL) {
-        session->aside = NULL;
-        reply_splice(session->out, &sliced->out);
-        reply_splice(session->out, &sliced->aside);
-        session_resume(session);
+    if (sliced->session != NULL) {
+        give_back(sliced);
     }
     sliced_free(sliced);
-    sliced_start_later(exec);
+    exec_sliced_start_later(exec);
     settle_effects(exec, session);
 }
 
@@ -437,9 +517,9 @@ static void sliced_end(struct sliced *sliced)
 static bool sliced_begin(struct sliced *sliced)
 {
     struct exec *exec = sliced->exec;
-    struct key_position few[KEYS_INLINE];
+    struct key_position few[EXEC_KEYS_INLINE];
     struct key_position *more;
-    uint32_t count = find_keys(&sliced->call, few, &more);
+    uint32_t count = exec_find_pins(&sliced->call, few, &more);
     const struct key_position *keys = more != NULL ? more : few;
     bool is_free = !sliced_is_barred(sliced, keys, count);
     if (is_free && sliced->session != NULL) {
@@ -470,8 +550,7 @@ static bool sliced_begin(struct sliced *sliced)
     return true;
 }
 
-/* Those that wait for their clients make room for others. */
-static void hurry_all(struct exec *exec)
+void exec_sliced_hurry_all(struct exec *exec)
 {
     struct list *head = &exec->sliced.running;
     for (struct list *node = head->next; node != head; node = node->next) {
@@ -487,17 +566,17 @@ static bool start_on_step(struct work_job *job)
     while (!list_is_empty(&all->waiting) && !all->is_start_barred && list_is_empty(&all->held)) {
         struct sliced *sliced = LIST_OWNER(all->waiting.next, struct sliced, link);
         if (all->running_count >= SLICED_RUNNING_MAX) {
-            hurry_all(exec);
+            exec_sliced_hurry_all(exec);
             break;
         }
-        if ((sliced->is_write && exec->pause_mode != PAUSE_NONE) || !sliced_begin(sliced)) {
+        if ((is_write(sliced) && must_writes_rest(exec, sliced)) || !sliced_begin(sliced)) {
             break;
         }
     }
     return true;
 }
 
-static void sliced_start_later(struct exec *exec)
+void exec_sliced_start_later(struct exec *exec)
 {
     struct exec_sliced *all = &exec->sliced;
     if (!list_is_empty(&all->waiting) && !list_is_linked(&all->start_job.link)) {
@@ -505,27 +584,71 @@ static void sliced_start_later(struct exec *exec)
     }
 }
 
+/* Takes references to the arguments that are blobs; `*bytes` is what is left to be copied. */
+static bool sliced_take_blobs(struct call *call, struct blob ***blobs, size_t *bytes)
+{
+    *blobs = NULL;
+    *bytes = 0;
+    for (uint32_t i = 0; i < call->args.count; i++) {
+        struct blob *blob = call_take_blob(call, i);
+        if (blob == NULL) {
+            *bytes += call->args.at[i].len;
+            continue;
+        }
+        if (*blobs == NULL) {
+            *blobs = mem_try_alloc(call->args.count * sizeof(**blobs));
+            if (*blobs == NULL) {
+                blob_drop(blob);
+                return false;
+            }
+            memset(*blobs, 0, call->args.count * sizeof(**blobs));
+        }
+        (*blobs)[i] = blob;
+    }
+    return true;
+}
+
+/* The arguments outlive the call's input: copied, or as blobs. */
+static void sliced_keep_args(struct sliced *sliced)
+{
+    struct call *call = &sliced->call;
+    char *to = (char *)(sliced->args + call->args.count);
+    for (uint32_t i = 0; i < call->args.count; i++) {
+        struct slice arg = call->args.at[i];
+        if (sliced->blobs != NULL && sliced->blobs[i] != NULL) {
+            sliced->args[i] = slice_of(sliced->blobs[i]->bytes, arg.len);
+            continue;
+        }
+        sliced->args[i] = slice_of(to, arg.len);
+        if (arg.len > 0) {
+            memcpy(to, arg.data, arg.len);
+        }
+        to += arg.len;
+    }
+    call->args.at = sliced->args;
+    call->blobs = sliced->blobs;
+    call->parser = NULL;
+}
+
 static struct sliced *sliced_try_new(struct call *call)
 {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < call->args.count; i++) {
-        bytes += call->args.at[i].len;
-    }
+    struct blob **blobs;
+    size_t bytes;
+    bool has_blobs = sliced_take_blobs(call, &blobs, &bytes);
     size_t size = sizeof(struct sliced) + call->args.count * sizeof(struct slice) + bytes;
-    struct sliced *sliced = mem_try_alloc(size);
+    struct sliced *sliced = has_blobs ? mem_try_alloc(size) : NULL;
     if (sliced == NULL) {
+        for (uint32_t i = 0; blobs != NULL && i < call->args.count; i++) {
+            if (blobs[i] != NULL) {
+                blob_drop(blobs[i]);
+            }
+        }
+        mem_free(blobs);
         return NULL;
     }
-    *sliced =
-        (struct sliced){.exec = call->exec, .session = call->session, .call = *call, .size = size};
-    char *at = (char *)(sliced->args + call->args.count);
-    for (uint32_t i = 0; i < call->args.count; i++) {
-        sliced->args[i] = slice_of(at, call->args.at[i].len);
-        if (call->args.at[i].len > 0) {
-            memcpy(at, call->args.at[i].data, call->args.at[i].len);
-        }
-        at += call->args.at[i].len;
-    }
+    *sliced = (struct sliced){
+        .exec = call->exec, .session = call->session, .call = *call, .blobs = blobs, .size = size};
+    sliced_keep_args(sliced);
     list_init(&sliced->job.link);
     list_init(&sliced->link);
     reply_init(&sliced->out, call->out->pool);
@@ -533,24 +656,33 @@ static struct sliced *sliced_try_new(struct call *call)
     sliced->out.is_muted = call->out->is_muted;
     reply_init(&sliced->aside, call->out->pool);
     sliced->aside.protocol = call->out->protocol;
-    sliced->call.args.at = sliced->args;
     sliced->call.out = &sliced->out;
     sliced->call.sliced = sliced;
-    sliced->call.parser = NULL;
     return sliced;
 }
 
 void call_release_keys(struct call *call)
 {
-    if (call->sliced != NULL && !call->sliced->is_write) {
+    if (call->sliced != NULL && !is_write(call->sliced)) {
         sliced_unpin_all(call->sliced);
     }
 }
 
-bool call_slice_slow(struct call *call, bool is_write)
+bool call_edit_done(struct call *call, uint32_t index, struct place *place)
+{
+    const struct value *value = place->value;
+    if (call->sliced == NULL) {
+        return true;
+    }
+    sliced_unpin_all(call->sliced);
+    *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
+    return place->value == value;
+}
+
+bool call_slice_slow(struct call *call, enum slice_mode mode)
 {
     const struct session *session = call->session;
-    if (call->sliced != NULL || call->is_inner || session->ops == NULL ||
+    if (call->sliced != NULL || call->is_inner || call->ready_key != 0 || session->ops == NULL ||
         (session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) != 0) {
         return false;
     }
@@ -559,138 +691,35 @@ bool call_slice_slow(struct call *call, bool is_write)
         reply_error(call->out, ERR_NO_MEMORY);
         return true;
     }
-    sliced->is_write = is_write;
+    sliced->mode = mode;
     call->sliced = sliced;
     session_suspend(call->session, sliced_on_cancel, sliced);
     list_push_back(&call->exec->sliced.waiting, &sliced->link);
-    sliced_start_later(call->exec);
+    exec_sliced_start_later(call->exec);
     return true;
 }
 
-/* ---- Those who wait ---- */
+/* ---- For those who wait ---- */
 
-static void held_free(struct held *held)
+bool exec_sliced_is_any(const struct exec *exec, enum slice_mode least)
 {
-    list_remove(&held->link);
-    mem_free_sized(held, sizeof(*held));
-}
-
-static void held_on_cancel(struct session *session, void *context)
-{
-    held_free(context);
-    sliced_start_later(session->exec);
-}
-
-static enum gate_result hold_back(struct exec *exec, struct session *session)
-{
-    struct held *held = mem_alloc(sizeof(*held));
-    held->session = session;
-    list_init(&held->link);
-    list_push_back(&exec->sliced.held, &held->link);
-    session->flags |= SESSION_HELD;
-    session_suspend(session, held_on_cancel, held);
-    return GATE_LATER;
-}
-
-/* All go on, in order, and get their chance before another long command begins. */
-static void release_held(struct exec *exec)
-{
-    struct list *head = &exec->sliced.held;
-    while (!list_is_empty(head)) {
-        struct held *held = LIST_OWNER(head->next, struct held, link);
-        struct session *session = held->session;
-        held_free(held);
-        session->flags &= ~(uint32_t)SESSION_HELD;
-        exec->sliced.is_start_barred = true;
-        session_resume(session);
-    }
-}
-
-void exec_sliced_tick(struct exec *exec)
-{
-    exec->sliced.is_start_barred = false;
-    sliced_start_later(exec);
-}
-
-static void on_pin(void *context, bool is_held)
-{
-    struct exec *exec = context;
-    exec_activate_gate(exec, GATE_PINNED, keyspace_pin_count(exec->keyspace) > 0);
-    if (!is_held) {
-        release_held(exec);
-        sliced_start_later(exec);
-    }
-}
-
-/* What of a key must be free before a command may have it. */
-static unsigned command_bars(enum key_access access)
-{
-    return access == KEY_RO ? 0 : access == KEY_RW ? PIN_ANY : PIN_KEEP | PIN_TAKE;
-}
-
-enum barred_by { BARRED_BY_NONE, BARRED_BY_KEYS, BARRED_BY_ALL };
-
-/* Scripts: their rows do not tell what they will do. */
-static bool runs_others(const struct call *call)
-{
-    const uint32_t script = CMD_NO_SCRIPT | CMD_MAY_REPLICATE;
-    return (call->entry->flags & script) == script;
-}
-
-/* Whether a command that may write can run now. */
-static enum barred_by find_bars(struct exec *exec, const struct call *call, bool is_finishing)
-{
-    struct key_position few[KEYS_INLINE];
-    struct key_position *more;
-    if (runs_others(call)) {
-        return BARRED_BY_ALL;
-    }
-    uint32_t count = find_keys(call, few, &more);
-    const struct key_position *keys = more != NULL ? more : few;
-    bool is_of_all = count == 0 && (call->entry->flags & CMD_WRITE) != 0;
-    enum barred_by result = is_of_all ? BARRED_BY_ALL : BARRED_BY_NONE;
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned modes = command_bars(keys[i].spec->access);
-        struct slice key = call->args.at[keys[i].index];
-        uint64_t hash = call_hash(call, keys[i].index);
-        if (modes == 0 || !keyspace_is_barred(exec->keyspace, hash, key, modes)) {
-            continue;
-        }
-        result = BARRED_BY_KEYS;
-        if (is_finishing) {
-            keyspace_finish_pins(exec->keyspace, hash, key, modes);
-        } else {
-            keyspace_hurry_pins(exec->keyspace, hash, key, modes);
-        }
-    }
-    mem_free(more);
-    return result;
-}
-
-/* Commands without keys (FLUSHALL, SWAPDB) need not wait for those that only read. */
-static bool is_any_in_the_way(const struct exec *exec, const struct call *call)
-{
-    if (runs_others(call)) {
-        return exec->sliced.running_count > 0;
-    }
     const struct list *head = &exec->sliced.running;
     for (const struct list *node = head->next; node != head; node = node->next) {
-        if (LIST_OWNER(node, struct sliced, link)->is_write) {
+        if (LIST_OWNER(node, struct sliced, link)->mode >= least) {
             return true;
         }
     }
     return false;
 }
 
-/* Runs every call to its end, but for those inside which this is called. One may end others, so the
- * list is looked at from the start each time. */
-static void finish_all(struct exec *exec)
+/* One that is finished may end others, so the list is looked at from the start each time. */
+void exec_sliced_finish_all(struct exec *exec, enum slice_mode least)
 {
     struct list *head = &exec->sliced.running;
     struct list *node = head->next;
     while (node != head) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (sliced->is_inside) {
+        if (sliced->is_inside || sliced->mode < least) {
             node = node->next;
         } else {
             sliced_finish(sliced);
@@ -699,56 +728,20 @@ static void finish_all(struct exec *exec)
     }
 }
 
-void exec_sliced_settle(struct exec *exec, const struct call *call)
+bool exec_is_whole(const struct exec *exec)
 {
-    if ((call->entry->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 &&
-        find_bars(exec, call, true) == BARRED_BY_ALL && is_any_in_the_way(exec, call)) {
-        finish_all(exec);
-    }
+    return !aside_is_parked(exec) && keyspace_edit_count(exec->keyspace) == 0 &&
+           exec->sliced.teller == NULL;
 }
 
-/* Whether a call must wait; who is in the way hears of it. */
-static bool must_wait(struct exec *exec, const struct call *call)
+void exec_make_whole(struct exec *exec)
 {
-    enum barred_by barred = find_bars(exec, call, false);
-    if (barred == BARRED_BY_ALL && is_any_in_the_way(exec, call)) {
-        hurry_all(exec);
-        return true;
+    if (keyspace_edit_count(exec->keyspace) > 0) {
+        exec_sliced_finish_all(exec, SLICE_EDITS);
     }
-    return barred == BARRED_BY_KEYS;
-}
-
-/* EXEC must wait if one of its queue must: others' commands may not end in the middle of it. */
-static bool must_queue_wait(struct exec *exec, const struct call *call)
-{
-    bool must = false;
-    for (uint32_t i = 0; i < multi_count(call->session); i++) {
-        const struct multi_command *queued = multi_at(call->session, i);
-        const struct call view = {.args = queued->args,
-                                  .db = call->db,
-                                  .session = call->session,
-                                  .command = queued->entry->row,
-                                  .entry = queued->entry,
-                                  .exec = exec,
-                                  .first_key = queued->first_key,
-                                  .first_hash = queued->first_hash};
-        must |= (queued->entry->gate_bits & GATE_PINNED) != 0 && must_wait(exec, &view);
+    if (exec->sliced.teller != NULL) {
+        sliced_finish(exec->sliced.teller);
     }
-    return must;
-}
-
-static enum gate_result pinned_gate(void *context, struct call *call)
-{
-    struct exec *exec = context;
-    if ((call->session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) != 0) {
-        exec_sliced_settle(exec, call);
-        return GATE_PASS;
-    }
-    bool is_exec = call->entry == exec->exec_entry;
-    if (is_exec ? must_queue_wait(exec, call) : must_wait(exec, call)) {
-        return hold_back(exec, call->session);
-    }
-    return GATE_PASS;
 }
 
 /* ---- Pauses, beginning and end ---- */
@@ -758,11 +751,11 @@ void exec_sliced_on_unpause(struct exec *exec)
     struct list *head = &exec->sliced.running;
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (sliced->is_write && !sliced->is_resting) {
+        if (is_write(sliced) && !sliced->is_resting) {
             sliced_go_on(sliced);
         }
     }
-    sliced_start_later(exec);
+    exec_sliced_start_later(exec);
 }
 
 void exec_sliced_init(struct exec *exec)
@@ -770,10 +763,8 @@ void exec_sliced_init(struct exec *exec)
     struct exec_sliced *all = &exec->sliced;
     list_init(&all->waiting);
     list_init(&all->running);
-    list_init(&all->held);
     list_init(&all->start_job.link);
-    keyspace_set_pin_hook(exec->keyspace, on_pin, exec);
-    exec_set_gate(exec, GATE_PINNED, pinned_gate, exec);
+    exec_held_init(exec);
 }
 
 void exec_sliced_deinit(struct exec *exec)
@@ -788,7 +779,6 @@ void exec_sliced_deinit(struct exec *exec)
     while (!list_is_empty(head)) {
         sliced_free(LIST_OWNER(head->next, struct sliced, link));
     }
-    ASSERT(list_is_empty(&exec->sliced.held));
     work_cancel(exec->work, &exec->sliced.start_job);
-    keyspace_set_pin_hook(exec->keyspace, NULL, NULL);
+    exec_held_deinit(exec);
 }

@@ -14,7 +14,10 @@
  * A handler is written as one piece. The keys that its row names are pinned while it runs in
  * slices (keyspace/pin.h): what it has looked up stays readable and as it is. Places do not stay
  * valid over a yield; results are put in place behind the last one. All lookups of operands come
- * before the first. */
+ * before the first.
+ *
+ * A command that changes a value in place asks call_slice_editing instead, and ends with
+ * call_edit_done. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,7 +34,15 @@ enum {
 };
 #endif
 
-bool call_slice_slow(struct call *call, bool is_write);
+/* What a call does to its keys while it goes on; in rising order. */
+enum slice_mode {
+    SLICE_READS,
+    SLICE_WRITES, /* Builds its result aside. */
+    SLICE_EDITS,  /* Changes what it names as KEY_RW in steps: nobody else sees that meanwhile. */
+    SLICE_NONE,   /* More than any. */
+};
+
+bool call_slice_slow(struct call *call, enum slice_mode mode);
 bool call_yield_slow(struct call *call, bool may_send);
 
 /* Asked before a command deals with `size` elements, when nothing is replied or changed yet. True:
@@ -40,13 +51,31 @@ bool call_yield_slow(struct call *call, bool may_send);
 static inline bool call_slice(struct call *call, size_t size)
 {
     return __builtin_expect(size > SLICED_SIZE_MIN, 0) &&
-           call_slice_slow(call, (call->command->flags & CMD_WRITE) != 0);
+           call_slice_slow(call,
+                           (call->command->flags & CMD_WRITE) != 0 ? SLICE_WRITES : SLICE_READS);
 }
+
+/* The same for a command that changes its keys in place, a step at a time. Nothing that it replies
+ * is sent before its end. */
+static inline bool call_slice_editing(struct call *call, size_t size)
+{
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call, SLICE_EDITS);
+}
+
+/* Behind the last yield of such a command: lets go of its keys, so that the value at `place` may
+ * move, and makes `place` valid again. False: the value has gone with its database (an order from a
+ * primary that could not wait): there is nothing left to do. */
+bool call_edit_done(struct call *call, uint32_t index, struct place *place)
+    __attribute__((warn_unused_result));
+
+/* Before a call tells many effects: it may yield between them, and they are one unit all the same,
+ * because until it returns nobody else may change anything. */
+void call_tell_begin(struct call *call);
 
 /* The same for a command that may write but will not, as SORT without STORE. */
 static inline bool call_slice_reading(struct call *call, size_t size)
 {
-    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call, false);
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call, SLICE_READS);
 }
 
 /* A reading call has copied what it needs: nobody waits for its keys any more. What it looked up

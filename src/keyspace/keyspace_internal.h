@@ -78,7 +78,7 @@ struct keyspace {
     uint64_t hash_seed;
     struct table_kind value_kind, watch_kind, pin_kind;
     struct table pins; /* Of struct pin_entry. */
-    size_t pin_count;
+    size_t pin_count, edit_count;
     keyspace_pin_fn on_pin; /* May be NULL. */
     void *pin_context;
     struct rng *rng;

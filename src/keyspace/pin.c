@@ -18,15 +18,16 @@
  * went in between, the replicas would compute something else. Such a key does not expire (it is
  * hidden, and goes when the pin has gone) nor is it evicted. PIN_TAKE reserves the destination of
  * such a command, so that of two that would each change what the other reads, one waits for the
- * other before it begins.
+ * other before it begins. PIN_EDIT is for those who change the value itself over several turns: it
+ * keeps the key as PIN_KEEP does, and others may not even read the value meanwhile.
  *
  * Costs. A pin is one allocation per pinned value and a lookup in a table that is hardly ever
  * larger than the number of clients. While nothing is pinned nothing here is called.
  *
  * Invariants:
  *   1. A value has VALUE_IS_PINNED exactly while an entry names it.
- *   2. An entry has at least one pin. Those of a value are PIN_READ or PIN_KEEP; those of a name
- *      PIN_KEEP, on an absent key, or PIN_TAKE.
+ *   2. An entry has at least one pin. Those of a value are PIN_READ, PIN_KEEP or PIN_EDIT; those
+ *      of a name PIN_KEEP, on an absent key, or PIN_TAKE.
  *   3. A value kept aside has no pin but PIN_READ, as long as callers let nobody remove what is
  *      barred.
  *
@@ -42,8 +43,8 @@ struct pin_entry {
     struct db *db; /* Where it was when it was pinned. */
     struct value *value;
     struct list pins;
-    uint32_t counts[3]; /* Pins by mode. */
-    bool is_aside;      /* The value is stored nowhere. */
+    uint32_t counts[PIN_MODE_COUNT]; /* Pins by mode. */
+    bool is_aside;                   /* The value is stored nowhere. */
     uint64_t hash;
     size_t key_len;
     char key[];
@@ -75,7 +76,7 @@ static unsigned mode_index(enum pin_mode mode)
 static unsigned entry_modes(const struct pin_entry *entry)
 {
     unsigned modes = 0;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < PIN_MODE_COUNT; i++) {
         modes |= entry->counts[i] > 0 ? 1U << i : 0;
     }
     return modes;
@@ -145,6 +146,7 @@ void db_pin(struct db *db, uint64_t hash, struct slice key, struct value *value,
     entry->counts[mode_index(pin->mode)]++;
     list_push_back(&entry->pins, &pin->link);
     db->keyspace->pin_count++;
+    db->keyspace->edit_count += pin->mode == PIN_EDIT;
     if (db->keyspace->on_pin != NULL) {
         db->keyspace->on_pin(db->keyspace->pin_context, true);
     }
@@ -174,6 +176,7 @@ void keyspace_unpin(struct keyspace *keyspace, struct pin *pin)
     list_remove(&pin->link);
     entry->counts[mode_index(pin->mode)]--;
     keyspace->pin_count--;
+    keyspace->edit_count -= pin->mode == PIN_EDIT;
     if (list_is_empty(&entry->pins)) {
         entry_free(keyspace, entry);
     }
@@ -190,6 +193,11 @@ struct value *pin_value(const struct pin *pin)
 size_t keyspace_pin_count(const struct keyspace *keyspace)
 {
     return keyspace->pin_count;
+}
+
+size_t keyspace_edit_count(const struct keyspace *keyspace)
+{
+    return keyspace->edit_count;
 }
 
 void keyspace_set_pin_hook(struct keyspace *keyspace, keyspace_pin_fn fn, void *context)
@@ -278,7 +286,7 @@ bool pin_keeps(const struct keyspace *keyspace, const struct value *value)
         return false;
     }
     const struct pin_entry *entry = entry_find_value(keyspace, value);
-    return entry->counts[mode_index(PIN_KEEP)] > 0;
+    return entry->counts[mode_index(PIN_KEEP)] + entry->counts[mode_index(PIN_EDIT)] > 0;
 }
 
 void pin_hurry(const struct keyspace *keyspace, const struct value *value)

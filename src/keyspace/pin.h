@@ -18,8 +18,11 @@ enum pin_mode {
     PIN_READ = 1 << 0, /* The value does not change. Its key may go: the value outlives it. */
     PIN_KEEP = 1 << 1, /* Nor does the key: it stays what it is, even if that is absent. */
     PIN_TAKE = 1 << 2, /* The key is about to be overwritten; until then anybody may read it. */
-    PIN_ANY = PIN_READ | PIN_KEEP | PIN_TAKE,
+    PIN_EDIT = 1 << 3, /* The value is changing in steps: until that is done nobody may look. */
+    PIN_ANY = PIN_READ | PIN_KEEP | PIN_TAKE | PIN_EDIT,
 };
+
+enum { PIN_MODE_COUNT = 4 };
 
 struct pin_entry;
 
@@ -52,7 +55,8 @@ void keyspace_unpin(struct keyspace *keyspace, struct pin *pin);
 struct value *pin_value(const struct pin *pin);
 
 /* Whether the key of that name, in whichever database, has a pin in one of `modes` (enum pin_mode,
- * or-ed). A change in place asks for PIN_ANY, a removal or replacement for PIN_KEEP | PIN_TAKE. */
+ * or-ed). A change in place asks for PIN_ANY, a removal or replacement for PIN_KEEP | PIN_TAKE |
+ * PIN_EDIT, a read for PIN_EDIT. */
 bool keyspace_is_barred(const struct keyspace *keyspace, uint64_t hash, struct slice key,
                         unsigned modes);
 
@@ -65,8 +69,9 @@ void keyspace_hurry_pins(const struct keyspace *keyspace, uint64_t hash, struct 
 void keyspace_finish_pins(struct keyspace *keyspace, uint64_t hash, struct slice key,
                           unsigned modes);
 
-/* Number of pins held. */
+/* Number of pins held, and how many of them are PIN_EDIT. */
 size_t keyspace_pin_count(const struct keyspace *keyspace);
+size_t keyspace_edit_count(const struct keyspace *keyspace);
 
 /* Called after every pin that is taken (is_held) or let go of. */
 typedef void (*keyspace_pin_fn)(void *context, bool is_held);

@@ -16,7 +16,6 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "exec/aside.h"
 #include "persist/rdb_file.h"
 #include "persist/saver_internal.h"
 
@@ -142,6 +141,7 @@ bool saver_begin(struct saver *saver)
     if (saver_is_busy(saver)) {
         return false;
     }
+    exec_make_whole(exec);
     saver->tried_s = exec_now(exec)->wall_ms / 1000;
     saver->stats.begun++;
     struct pass_options options = pass_options_of(saver);
@@ -163,6 +163,7 @@ struct pass *saver_lend_pass(struct saver *saver, const struct saver_lease *leas
     if (saver_is_busy(saver)) {
         return NULL;
     }
+    exec_make_whole(saver->options.exec);
     struct pass_options options = pass_options_of(saver);
     options.write_more = lease->write_more;
     options.more_context = lease->context;
@@ -324,8 +325,8 @@ static bool is_point_due(const struct saver *saver, const struct save_point *poi
 
 void saver_tick(struct saver *saver)
 {
-    if (saver_is_busy(saver) || aside_is_parked(saver->options.exec)) {
-        return; /* Not in the middle of a script either. */
+    if (saver_is_busy(saver) || !exec_is_whole(saver->options.exec)) {
+        return;
     }
     exec_settle(saver->options.exec); /* What expired in this turn is told before the moment. */
     if (saver->is_scheduled) {

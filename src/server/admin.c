@@ -122,7 +122,8 @@ static const struct command admin_rows[] = {
     {.name = "shutdown",
      .run = shutdown_run,
      .arity = -1,
-     .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY,
+     .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY |
+              CMD_WHOLE,
      .since = "1.0.0",
      .group = "server",
      .complexity = "O(N) when saving, where N is the total number of keys in all databases when "

@@ -129,6 +129,7 @@ static void stay(struct server *server)
 bool server_save_at_end(struct server *server)
 {
     script_abort(server->script); /* One that is in the middle would never see its end. */
+    exec_make_whole(server->exec);
     if (!wants_save(server)) {
         saver_abort(server->saver);
     } else if (!save_alone(server)) {

@@ -11,7 +11,7 @@ enum { ROUNDS = 4, SPIN_US = 60 };
 
 /* What the test commands tell. */
 struct trace {
-    unsigned steps, ended, given_up, effects;
+    unsigned steps, ended, given_up, effects, units;
 };
 
 /* Longer than a slice. */
@@ -87,6 +87,35 @@ static void gone_run(struct call *call)
     reply_ok(call->out);
 }
 
+/* CHANGE key: replaces the text step by step; its last effects are long. */
+static void change_run(struct call *call)
+{
+    struct trace *trace = call->family;
+    struct place place;
+    if (!call_find_place(call, 1, VALUE_STRING, &place) || call_slice_editing(call, SIZE_MAX)) {
+        return;
+    }
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        string_try_edit(&place, 4)[i] = 'X';
+        trace->steps++;
+        spin();
+        (void)call_yield(call);
+    }
+    struct slice effect[] = {slice_from_text("SET"), call->args.at[1]};
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        call_effect(call, effect, 2);
+        spin();
+        (void)call_yield(call);
+    }
+    if (call_edit_done(call, 1, &place)) {
+        CHECK(!value_is_pinned(place.value));
+        CHECK(string_try_append(&place, slice_from_text("!")));
+        call_changed(call, 1, NULL);
+    }
+    trace->ended++;
+    reply_ok(call->out);
+}
+
 static void ok_run(struct call *call)
 {
     reply_ok(call->out);
@@ -113,6 +142,19 @@ static const struct command rows[] = {
      .flags = CMD_WRITE,
      .keys = {{.first = 1, .access = KEY_RW}},
      TEXTS},
+    {.name = "look",
+     .run = ok_run,
+     .arity = 2,
+     .flags = CMD_READONLY,
+     .keys = {{.first = 1}},
+     TEXTS},
+    {.name = "change",
+     .run = change_run,
+     .arity = 2,
+     .flags = CMD_WRITE,
+     .keys = {{.first = 1, .access = KEY_RW}},
+     TEXTS},
+    {.name = "save", .run = ok_run, .arity = 1, .flags = CMD_WHOLE, TEXTS},
     {.name = "gone",
      .run = gone_run,
      .arity = 2,
@@ -120,11 +162,7 @@ static const struct command rows[] = {
      .keys = {{.first = 1, .access = KEY_RM}},
      TEXTS},
     {.name = "clear", .run = ok_run, .arity = 1, .flags = CMD_WRITE, TEXTS},
-    {.name = "script",
-     .run = ok_run,
-     .arity = 1,
-     .flags = CMD_NO_SCRIPT | CMD_MAY_REPLICATE,
-     TEXTS},
+    {.name = "script", .run = ok_run, .arity = 1, .flags = CMD_NO_SCRIPT | CMD_MAY_PARK, TEXTS},
 };
 
 struct bed {
@@ -140,6 +178,13 @@ static void on_command(void *context, const struct effect *effect)
     trace->effects++;
 }
 
+static void on_end(void *context, uint64_t count)
+{
+    struct trace *trace = context;
+    (void)count;
+    trace->units++;
+}
+
 static void bed_set(struct bed *bed, const char *key)
 {
     struct db *db = keyspace_db(bed->fixture.keyspace, 0);
@@ -152,8 +197,9 @@ static void bed_init(struct bed *bed)
     memset(&bed->trace, 0, sizeof(bed->trace));
     fixture_init(&bed->fixture);
     exec_register(bed->fixture.exec, rows, sizeof(rows) / sizeof(rows[0]), &bed->trace);
-    exec_add_sink(bed->fixture.exec,
-                  &(struct effect_sink){.on_command = on_command, .context = &bed->trace});
+    exec_add_sink(
+        bed->fixture.exec,
+        &(struct effect_sink){.on_command = on_command, .on_end = on_end, .context = &bed->trace});
     fake_open(&bed->fixture, &bed->other, "127.0.0.1:2000");
     bed_set(bed, "a");
 }
@@ -265,6 +311,54 @@ TEST(sliced, commands_without_keys_wait_for_writers_only_and_scripts_for_all)
     CHECK(is_text(other_says(&bed, "clear"), "(later)"));
     work_drain(&bed.fixture.work);
     CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, nobody_looks_at_a_value_that_is_half_changed)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    say(&bed.fixture, "change a");
+    begin(&bed);
+    CHECK(!exec_is_whole(bed.fixture.exec));
+    CHECK(is_text(other_says(&bed, "look b"), "+OK\r\n"));
+    CHECK(is_text(other_says(&bed, "edit b"), "+OK\r\n"));
+    CHECK(is_text(other_says(&bed, "look a"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(is_text(other_says(&bed, "look a"), "+OK\r\n"));
+    CHECK(bed.trace.ended == 1 && exec_is_whole(bed.fixture.exec) && is_answered(&bed, "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_needs_whole_data_waits_for_a_change)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "change a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "save"), "(later)"));
+    exec_make_whole(bed.fixture.exec);
+    CHECK(bed.trace.ended == 1 && exec_is_whole(bed.fixture.exec));
+    CHECK(is_text(other_says(&bed, "save"), "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_teller_is_one_unit_and_holds_writers)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    say(&bed.fixture, "change a");
+    while (bed.trace.effects == 0) {
+        step(&bed);
+    }
+    CHECK(bed.trace.effects < ROUNDS && bed.trace.units == 0);
+    CHECK(is_text(other_says(&bed, "look b"), "+OK\r\n"));
+    CHECK(is_text(other_says(&bed, "edit b"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.effects == ROUNDS && bed.trace.units == 1);
+    CHECK(is_text(other_says(&bed, "edit b"), "+OK\r\n") && bed.trace.units == 2);
     bed_deinit(&bed);
 }
 

@@ -177,8 +177,9 @@ TEST(pin, what_is_pinned_is_neither_moved_nor_evicted)
 TEST(pin, modes_bar_what_they_say)
 {
     struct fixture fixture;
-    struct reader reader, keeper, taker, absent;
+    struct reader reader, keeper, taker, absent, editor;
     fixture_open(&fixture);
+    fixture_set(fixture.db, "edited", "e", -1, NOW);
     fixture_set(fixture.db, "read", "r", -1, NOW);
     fixture_set(fixture.db, "kept", "k", -1, NOW);
     fixture_set(fixture.db, "taken", "t", -1, NOW);
@@ -186,6 +187,13 @@ TEST(pin, modes_bar_what_they_say)
     reader_pin(&keeper, &fixture, "kept", PIN_KEEP);
     reader_pin(&taker, &fixture, "taken", PIN_TAKE);
     reader_pin(&absent, &fixture, "absent", PIN_KEEP);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    reader_pin(&editor, &fixture, "edited", PIN_EDIT);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 1);
+    CHECK(is_barred(&fixture, "edited", PIN_EDIT) && !is_barred(&fixture, "read", PIN_EDIT));
+    CHECK(!is_barred(&fixture, "kept", PIN_EDIT) && !is_barred(&fixture, "taken", PIN_EDIT));
+    reader_unpin(&editor);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0 && !is_barred(&fixture, "edited", PIN_ANY));
     CHECK(is_barred(&fixture, "read", PIN_ANY));
     CHECK(!is_barred(&fixture, "read", PIN_KEEP | PIN_TAKE));
     CHECK(is_barred(&fixture, "kept", PIN_KEEP | PIN_TAKE));
