@@ -4,10 +4,11 @@
  * counted from the top of its first byte. Ranges are given in bytes or, with BIT, in bits, with
  * negative numbers counting from the end; inside they are half open and in bits.
  *
- * BITOP builds its result apart, by whole strings: the first is copied, the others are combined
- * into it one after the other. What is shorter counts as filled with zeros. */
+ * BITOP builds its result apart, a piece of all strings at a time: that of the first is copied, the
+ * others are combined into it one after the other. What is shorter counts as filled with zeros. */
 #include "commands/bitmaps.h"
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "commands/commands.h"
 #include "ds/bits.h"
@@ -268,75 +269,111 @@ static enum bitop bitop_of(const struct call *call)
     return BITOP_NONE;
 }
 
-/* The length of the longest source; false: one is no string, the error is in the reply. */
-static bool bitop_measure(struct call *call, size_t *len)
+/* A source: its bytes stay where they are, for its key is pinned while this goes on in slices. */
+struct bitop_source {
+    struct slice text;
+    struct string_scratch scratch;
+};
+
+struct bitop_work {
+    enum bitop bitop;
+    struct bitop_source *sources; /* Owned. */
+    uint32_t count;
+    size_t len;   /* Of the longest source, and of the result. */
+    size_t total; /* Of all sources. */
+};
+
+/* Finds the sources. False: one is no string, the error is in the reply. */
+static bool bitop_find(struct call *call, struct bitop_work *work)
 {
-    *len = 0;
-    for (uint32_t i = 3; i < call->args.count; i++) {
+    for (uint32_t i = 0; i < work->count; i++) {
+        struct bitop_source *source = &work->sources[i];
         struct value *value;
-        if (!call_find(call, i, VALUE_STRING, &value)) {
+        if (!call_find(call, i + 3, VALUE_STRING, &value)) {
             return false;
         }
-        size_t its_len = value == NULL ? 0 : string_len(value);
-        *len = its_len > *len ? its_len : *len;
+        source->text = value == NULL ? slice_of("", 0) : string_get(value, &source->scratch);
+        work->len = source->text.len > work->len ? source->text.len : work->len;
+        work->total += source->text.len;
     }
     return true;
 }
 
-/* Fills `len` zero bytes with the result. */
-static void bitop_fill(struct call *call, enum bitop bitop, char *bytes, size_t len)
+/* Computes bytes [from, to) of the result. */
+static void bitop_piece(const struct bitop_work *work, char *bytes, size_t from, size_t to)
 {
     static const enum bits_operation operations[] = {BITS_AND, BITS_OR, BITS_XOR, BITS_OR};
-    for (uint32_t i = 3; i < call->args.count; i++) {
-        struct string_scratch scratch;
-        const struct value *value = call_peek(call, i, FIND_NO_TOUCH);
-        struct slice text = value == NULL ? slice_of("", 0) : string_get(value, &scratch);
-        bits_combine(bytes, text.data, text.len, i == 3 ? BITS_OR : operations[bitop]);
-        if (bitop == BITOP_AND) {
-            memset(bytes + text.len, 0, len - text.len);
+    memset(bytes + from, 0, to - from);
+    for (uint32_t i = 0; i < work->count; i++) {
+        struct slice part = slice_part(work->sources[i].text, from, to - from);
+        enum bits_operation operation = i == 0 ? BITS_OR : operations[work->bitop];
+        bits_combine(bytes + from, part.data, part.len, operation);
+        if (work->bitop == BITOP_AND) {
+            memset(bytes + from + part.len, 0, to - from - part.len);
         }
     }
-    if (bitop == BITOP_NOT) {
-        bits_invert(bytes, len);
+    if (work->bitop == BITOP_NOT) {
+        bits_invert(bytes + from, to - from);
     }
 }
 
-/* Stores a result of `len` bytes under argument 2. */
-static void bitop_store(struct call *call, enum bitop bitop, size_t len)
+/* An empty string for the result, and the bytes to write to. NULL: no memory. */
+static struct value *bitop_try_new(struct slice key, size_t len, char **bytes)
 {
-    struct place place = {.value = string_try_new(call->args.at[2], slice_of("", 0), false)};
-    char *bytes = place.value == NULL ? NULL : string_try_edit(&place, len);
-    if (bytes == NULL) {
-        if (place.value != NULL) {
-            value_free(place.value, exec_work(call->exec));
+    struct place place = {.value = NULL};
+    struct blob *blob = len >= BLOB_LEN_MIN ? blob_try_new(len) : NULL;
+    if (blob != NULL) {
+        blob->len = len;
+        *bytes = blob->bytes; /* Written piece by piece: large ones take their time. */
+        place.value = string_try_new_blob(key, blob, false);
+        if (place.value == NULL) {
+            blob_drop(blob);
         }
+        return place.value;
+    }
+    if (len < BLOB_LEN_MIN) {
+        place.value = string_try_new(key, slice_of("", 0), false);
+        *bytes = place.value == NULL ? NULL : string_try_edit(&place, len);
+        if (place.value != NULL && *bytes == NULL) {
+            value_free_block(place.value);
+            place.value = NULL;
+        }
+    }
+    return place.value;
+}
+
+/* Stores the result under argument 2. */
+static void bitop_store(struct call *call, const struct bitop_work *work)
+{
+    char *bytes = NULL;
+    struct value *value = bitop_try_new(call->args.at[2], work->len, &bytes);
+    if (value == NULL) {
         reply_error(call->out, ERR_NO_MEMORY);
         return;
     }
-    bitop_fill(call, bitop, bytes, len);
-    call_insert(call, 2, place.value);
-    reply_count(call->out, len);
+    bool goes_on = true;
+    for (size_t from = 0; from < work->len && goes_on;) {
+        size_t to = bits_piece(from * 8, work->len * 8) / 8;
+        bitop_piece(work, bytes, from, to);
+        from = to;
+        goes_on = call_yield(call);
+    }
+    if (!goes_on) {
+        value_free(value, exec_work(call->exec));
+        return;
+    }
+    call_insert(call, 2, value);
+    reply_count(call->out, work->len);
     call_changed(call, 2, "set");
 }
 
-/* BITOP operation destination key [key ...] */
-static void bitop_run(struct call *call)
+static void bitop_run_with(struct call *call, struct bitop_work *work)
 {
-    enum bitop bitop = bitop_of(call);
-    size_t len;
-    if (bitop == BITOP_NONE) {
-        reply_error(call->out, ERR_SYNTAX);
+    if (!bitop_find(call, work) || call_slice(call, work->total / (BITS_OF_SIZE / 8))) {
         return;
     }
-    if (bitop == BITOP_NOT && call->args.count != 4) {
-        reply_error(call->out, "ERR BITOP NOT must be called with a single source key.");
-        return;
-    }
-    if (!bitop_measure(call, &len)) {
-        return;
-    }
-    if (len > 0) {
-        bitop_store(call, bitop, len);
+    if (work->len > 0) {
+        bitop_store(call, work);
         return;
     }
     reply_integer(call->out, 0);
@@ -345,6 +382,23 @@ static void bitop_run(struct call *call)
         call_remove(call, 2, place);
         call_changed(call, 2, "del");
     }
+}
+
+/* BITOP operation destination key [key ...] */
+static void bitop_run(struct call *call)
+{
+    struct bitop_work work = {.bitop = bitop_of(call), .count = call->args.count - 3};
+    if (work.bitop == BITOP_NONE) {
+        reply_error(call->out, ERR_SYNTAX);
+        return;
+    }
+    if (work.bitop == BITOP_NOT && call->args.count != 4) {
+        reply_error(call->out, "ERR BITOP NOT must be called with a single source key.");
+        return;
+    }
+    work.sources = mem_alloc(work.count * sizeof(*work.sources));
+    bitop_run_with(call, &work);
+    mem_free(work.sources);
 }
 
 static const struct command bitmaps_rows[] = {

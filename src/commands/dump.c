@@ -1,7 +1,8 @@
 /* DUMP, RESTORE and RESTORE-ASKING: a value as bytes that other servers read, and back.
  *
  * A payload is checked before it is read, and reading it makes a new value; only then does it take
- * the place of an old one. In the log and at the replicas a restored value has an absolute time. */
+ * the place of an old one. Long payloads are written and read in slices. In the log and at the
+ * replicas a restored value has an absolute time. */
 #include <endian.h>
 
 #include "base/crc.h"
@@ -17,9 +18,13 @@
 #define ERR_FORMAT "ERR Bad data format"
 
 #ifdef OURO_HOSTILE
-enum { DUMP_PIECE = 16 };
+enum { DUMP_PIECE = 16, RESTORE_PIECE = 16, RESTORE_OF_SIZE = 4 };
 #else
-enum { DUMP_PIECE = 16 * 1024 }; /* Bytes that are moved on to the reply at once. */
+enum {
+    DUMP_PIECE = 16 * 1024,    /* Bytes that are moved on to the reply at once. */
+    RESTORE_PIECE = 16 * 1024, /* Bytes whose checksum is computed at once. */
+    RESTORE_OF_SIZE = 16,      /* Bytes of a payload that count as one element. */
+};
 #endif
 
 /* A payload under way: its bytes wait, in pieces, for the length that precedes them. */
@@ -178,11 +183,54 @@ static bool restore_times(struct call *call, struct restore *restore)
     return true;
 }
 
+/* Whether the checksum holds. May yield; false also when given up. */
+static bool payload_is_whole(struct call *call, struct slice payload)
+{
+    struct slice checked;
+    uint64_t wanted;
+    uint64_t crc = 0;
+    if (!codec_payload_open(payload, &checked, &wanted)) {
+        return false;
+    }
+    for (size_t at = 0; at < checked.len; at += RESTORE_PIECE) {
+        crc = crc64(crc, slice_part(checked, at, RESTORE_PIECE));
+        if (!call_yield(call)) {
+            return false;
+        }
+    }
+    return crc == wanted;
+}
+
+/* As codec_restore, with yields. */
+static enum codec_result build_value(struct call *call, struct slice payload,
+                                     const struct codec_rules *rules, struct value **value)
+{
+    struct codec_reader reader = {.at = payload.data + 1,
+                                  .end = payload.data + payload.len - CODEC_FOOTER_LEN};
+    struct codec_builder builder = {.rules = rules, .type = (uint8_t)payload.data[0]};
+    if (payload.len <= CODEC_FOOTER_LEN) {
+        return CODEC_BAD;
+    }
+    enum codec_build built;
+    do {
+        built = codec_build_step(&builder, &reader, call->args.at[1], SLICED_STEP, value);
+        if (built == CODEC_GOES_ON && !call_yield(call)) {
+            built = CODEC_BROKEN;
+        }
+    } while (built == CODEC_GOES_ON);
+    if (built == CODEC_BUILT && reader.at != reader.end) {
+        value_free(*value, rules->work);
+        built = CODEC_BROKEN;
+    }
+    codec_build_drop(&builder);
+    return built == CODEC_BUILT ? CODEC_OK : built == CODEC_FULL ? CODEC_NO_MEMORY : CODEC_BAD;
+}
+
 /* The value of the payload; NULL: the error is in the reply. */
 static struct value *restore_value(struct call *call)
 {
     struct slice payload = call->args.at[3];
-    if (!codec_payload_is_whole(payload)) {
+    if (!payload_is_whole(call, payload)) {
         reply_error(call->out, ERR_PAYLOAD);
         return NULL;
     }
@@ -191,7 +239,10 @@ static struct value *restore_value(struct call *call)
                                       .work = exec_work(call->exec),
                                       .now_ms = call->now->wall_ms};
     struct value *value = NULL;
-    switch (codec_restore(payload, call->args.at[1], &rules, &value)) {
+    enum codec_result result = call->sliced != NULL
+                                   ? build_value(call, payload, &rules, &value)
+                                   : codec_restore(payload, call->args.at[1], &rules, &value);
+    switch (result) {
     case CODEC_OK:
         return value;
     case CODEC_BAD:
@@ -256,7 +307,8 @@ static void restore_run(struct call *call)
         reply_error(call->out, ERR_BUSY_KEY);
         return;
     }
-    if (!restore_times(call, &restore)) {
+    if (!restore_times(call, &restore) ||
+        call_slice(call, call->args.at[3].len / RESTORE_OF_SIZE)) {
         return;
     }
     struct value *value = restore_value(call);

@@ -18,9 +18,13 @@
 #include "types/hash/hash.h"
 #include "types/list/list.h"
 #include "types/set/set.h"
+#include "types/stream/stream.h"
 #include "types/zset/zset.h"
 
-enum { COPY_EXPECT_MAX = 64 * 1024 }; /* Members that a copy is made ready for in one step. */
+enum {
+    COPY_EXPECT_MAX = 64 * 1024, /* Members that a copy is made ready for in one step. */
+    COPY_STREAM_NODE = 16,       /* Elements that take as long as a node of a stream. */
+};
 
 /* Files the expiry of a value that was just stored; its block has room for it. */
 static void file_expire(struct db *db, uint64_t hash, struct place *place, int64_t expire_ms)
@@ -175,6 +179,8 @@ static size_t copy_size(const struct value *value)
         return is_large ? zset_count(value) : 0;
     case VALUE_HASH:
         return is_large ? hash_count(value) : 0;
+    case VALUE_STREAM:
+        return value_ops_of(value)->effort(value) * COPY_STREAM_NODE;
     default:
         return 0;
     }
@@ -293,9 +299,18 @@ static bool copy_fill(struct copying *copying, const struct value *value)
     }
 }
 
+static bool stream_goes_on_copying(void *context)
+{
+    return call_yield(context);
+}
+
 /* The same as the kind's copy, with yields. NULL: no memory, or given up. */
 static struct value *copy_in_slices(struct call *call, const struct value *value, bool has_expire)
 {
+    if (value_kind(value) == VALUE_STREAM) {
+        const struct stream_pauses pauses = {.goes_on = stream_goes_on_copying, .context = call};
+        return stream_try_copy(value, call->args.at[2], has_expire, &pauses);
+    }
     const struct type_limits *limits = call->family;
     struct copying copying = {.call = call,
                               .limits = {.list_size = limits->list_size},

@@ -58,9 +58,15 @@ void lists_pop_many(struct call *call, uint32_t key, struct place place, enum li
     count = count < len ? count : len;
     reply_array(call->out, count);
     list_iterate(place.value, end == LIST_HEAD ? 0 : len - 1, end == LIST_TAIL, &iterator);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 1; i <= count; i++) {
         list_next(&iterator, &item);
         lists_reply(call->out, &item);
+        if (i % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
+    }
+    if (!call_edit_done(call, key, &place)) {
+        return;
     }
     if (count < len) {
         list_drop(&place, end, count, exec_work(call->exec));
@@ -195,7 +201,7 @@ static void pop_with(struct call *call, enum list_end end)
         lists_pop_one(call, 1, place, end);
     } else if (count == 0) {
         reply_array(call->out, 0);
-    } else {
+    } else if (!lists_pop_later(call, place, (size_t)count)) {
         lists_pop_many(call, 1, place, end, (size_t)count);
     }
 }

@@ -34,6 +34,13 @@ bool lists_try_push(struct call *call, struct place *place, enum list_end end, u
 /* Replies with the element at an end as a bulk, removes it, and reports the change. */
 void lists_pop_one(struct call *call, uint32_t key, struct place place, enum list_end end);
 
+/* Whether so many elements will be popped in slices; asked before anything is replied. */
+static inline bool lists_pop_later(struct call *call, struct place place, size_t count)
+{
+    size_t len = list_len(place.value);
+    return call_slice_editing(call, count < len ? count : len);
+}
+
 /* Replies with `count` elements from an end as an array, and removes them; the key of the argument
  * at `key` too when none are left. Reports the change. */
 void lists_pop_many(struct call *call, uint32_t key, struct place place, enum list_end end,

@@ -1,6 +1,7 @@
 /* Lists in their middle: LSET, LINSERT, LREM, LTRIM, LPOS.
  *
- * A search packs the text once and compares packed bytes, so it reads a list at memory speed. */
+ * A search packs the text once and compares packed bytes, so it reads a list at memory speed. In a
+ * long list it is made in slices; nobody else has the list meanwhile. */
 #include "commands/commands.h"
 #include "commands/lists.h"
 
@@ -48,8 +49,10 @@ static void lset_run(struct call *call)
     call_changed(call, 1, "lset");
 }
 
-/* The index of the first element equal to `text`, or the length. */
-static size_t find_equal(const struct value *value, struct slice text)
+enum { LISTS_PER_ELEMENT = 8 }; /* Elements that are compared while another kind deals with one. */
+
+/* The index of the first element equal to `text`, or the length. May yield. */
+static size_t find_equal(struct call *call, const struct value *value, struct slice text)
 {
     struct list_needle needle;
     struct list_iterator iterator;
@@ -59,6 +62,9 @@ static size_t find_equal(const struct value *value, struct slice text)
     list_iterate(value, 0, false, &iterator);
     while (list_next_equal(&iterator, &needle, &is_equal) && !is_equal) {
         index++;
+        if (index % (LISTS_PER_ELEMENT * SLICED_STEP) == 0 && !call_yield(call)) {
+            break;
+        }
     }
     return index;
 }
@@ -79,8 +85,11 @@ static void linsert_run(struct call *call)
         reply_integer(call->out, 0);
         return;
     }
-    size_t index = find_equal(place.value, call->args.at[3]);
-    if (index == list_len(place.value)) {
+    if (call_slice_editing(call, list_len(place.value) / LISTS_PER_ELEMENT)) {
+        return;
+    }
+    size_t index = find_equal(call, place.value, call->args.at[3]);
+    if (index == list_len(place.value) || !call_edit_done(call, 1, &place)) {
         reply_integer(call->out, -1);
         return;
     }
@@ -107,9 +116,19 @@ static void lrem_run(struct call *call)
     }
     enum list_end from = count < 0 ? LIST_TAIL : LIST_HEAD;
     size_t max = count < 0 ? 0 - (size_t)count : (size_t)count;
-    size_t removed = list_remove_equal(&place, from, call->args.at[3], max == 0 ? SIZE_MAX : max);
-    reply_count(call->out, removed);
-    if (removed > 0) {
+    struct list_removal removal;
+    if (call_slice_editing(call, list_len(place.value) / LISTS_PER_ELEMENT)) {
+        return;
+    }
+    list_removal_begin(&removal, from, call->args.at[3], max == 0 ? SIZE_MAX : max);
+    while (!list_removal_step(place.value, &removal) && call_yield(call)) {
+    }
+    reply_count(call->out, removal.removed);
+    if (!call_edit_done(call, 1, &place)) {
+        return;
+    }
+    list_removal_end(&place);
+    if (removal.removed > 0) {
         lists_shrunk(call, 1, place, "lrem");
     }
 }

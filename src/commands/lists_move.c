@@ -169,6 +169,9 @@ bool lists_mpop(struct call *call, const struct lists_mpop *mpop)
         if (place.value != NULL) {
             size_t len = list_len(place.value);
             size_t count = (size_t)mpop->count < len ? (size_t)mpop->count : len;
+            if (lists_pop_later(call, place, count)) {
+                return true;
+            }
             reply_array(call->out, 2);
             reply_bulk(call->out, call->args.at[key]);
             lists_pop_many(call, key, place, mpop->end, count);

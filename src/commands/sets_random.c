@@ -11,84 +11,64 @@
  *
  * SPOP leaves as SREM of what it took (as DEL when that was all), so that replicas need no luck.
  * The names of removed members are collected for it only while somebody listens. */
-#include "base/buf.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "commands/repeats.h"
 #include "commands/sets.h"
+#include "commands/telling.h"
 
 #define ERR_NOT_POSITIVE "ERR value is out of range, must be positive"
 
-enum {
-    EFFECT_MEMBERS = 64,      /* Members that one SREM names. */
-    EFFECT_BYTES = 64 * 1024, /* About as many bytes of names. */
-    DRAW_SHARE = 4,           /* Drawing is worth it for up to 1/4 of the members. */
-};
+enum { DRAW_SHARE = 4 }; /* Drawing is worth it for up to 1/4 of the members. */
 
 /* ---- SPOP ---- */
-
-/* SREM effects under way. */
-struct removals {
-    struct call *call;
-    struct buf names;
-    size_t lens[EFFECT_MEMBERS];
-    uint32_t count;
-};
-
-static void removals_flush(struct removals *removals)
-{
-    struct slice args[EFFECT_MEMBERS + 2] = {slice_from_text("SREM"), removals->call->args.at[1]};
-    const char *at = removals->names.data;
-    if (removals->count == 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < removals->count; i++) {
-        args[i + 2] = slice_of(at, removals->lens[i]);
-        at += removals->lens[i];
-    }
-    call_effect(removals->call, args, removals->count + 2);
-    buf_clear(&removals->names);
-    removals->count = 0;
-}
-
-static void removals_add(struct removals *removals, struct slice name)
-{
-    if (!call_wants_effects(removals->call)) {
-        return;
-    }
-    if (removals->count == EFFECT_MEMBERS || removals->names.len >= EFFECT_BYTES) {
-        removals_flush(removals);
-    }
-    buf_append(&removals->names, name);
-    removals->lens[removals->count++] = name.len;
-}
 
 /* Takes `count` random members, fewer than there are, and replies each. */
 static void spop_some(struct call *call, struct place *place, size_t count)
 {
-    struct removals removals = {.call = call};
+    struct telling telling;
     struct set_scratch scratch;
-    buf_init(&removals.names);
-    for (size_t i = 0; i < count; i++) {
+    telling_begin(&telling, call, "SREM", 1);
+    for (size_t i = 1; i <= count; i++) {
         struct set_item item = set_random(place->value, exec_rng(call->exec));
         struct slice text = set_item_text(&item, &scratch);
         reply_bulk(call->out, text);
-        removals_add(&removals, text);
+        telling_add(&telling, text);
         set_remove(place, &item);
+        if (i % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
     }
-    removals_flush(&removals);
-    buf_deinit(&removals.names);
+    telling_end(&telling);
 }
 
 static void spop_all(struct call *call, struct place place)
 {
     struct slice effect[] = {slice_from_text("DEL"), call->args.at[1]};
-    sets_reply_members(call, place.value);
+    struct set_walk walk;
+    struct set_item item;
+    set_walk_begin(&walk, place.value);
+    for (size_t i = 1; set_walk_next(&walk, &item); i++) {
+        sets_reply_item(call->out, &item);
+        if (i % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
+    }
+    if (!call_edit_done(call, 1, &place)) {
+        return;
+    }
     call_remove(call, 1, place);
     call_effect(call, effect, 2);
     call_changed(call, 1, "spop");
     call_event(call, call->db, call->args.at[1], "del");
+}
+
+/* Members that are removed one by one: those of a small set are in its block, which moves. */
+static size_t spop_size(const struct value *value, size_t taken, size_t count)
+{
+    bool is_large = value != NULL && value_ops_of(value)->effort(value) > 1;
+    return is_large || taken == count ? taken : 0;
 }
 
 static void spop_count(struct call *call)
@@ -101,6 +81,9 @@ static void spop_count(struct call *call)
     }
     size_t count = place.value == NULL ? 0 : set_count(place.value);
     size_t taken = (uint64_t)wanted < count ? (size_t)wanted : count;
+    if (call_slice_editing(call, spop_size(place.value, taken, count))) {
+        return;
+    }
     reply_set(call->out, taken);
     if (taken == 0) {
         return;
@@ -109,7 +92,9 @@ static void spop_count(struct call *call)
         spop_all(call, place);
     } else {
         spop_some(call, &place, taken);
-        call_changed(call, 1, "spop");
+        if (call_edit_done(call, 1, &place)) {
+            call_changed(call, 1, "spop");
+        }
     }
 }
 

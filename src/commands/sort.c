@@ -9,9 +9,9 @@
  * afterwards. What BY and GET find is read as the job passes, so it may be of a later moment than
  * the elements.
  *
- * STORE reads its operands at one moment too, so that its effect, the command itself, meets the
- * same data on a replica: with patterns, which name keys that cannot be pinned, it is done at once.
- * So is everything inside EXEC and scripts. */
+ * STORE tells the command itself, which meets the same elements on a replica, for they are pinned
+ * until its end. With patterns, which name keys that cannot be pinned, it tells what it found when
+ * it was done in slices: the list that it stores. Inside EXEC and scripts all is done at once. */
 #include "commands/sort.h"
 
 #include <errno.h>
@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "commands/commands.h"
+#include "commands/telling.h"
 #include "exec/exec.h"
 #include "exec/sliced.h"
 #include "types/hash/hash.h"
@@ -62,6 +63,7 @@ struct sort {
     uint32_t get_count;
     int64_t limit_first, limit_count;
     bool is_alpha, is_descending, is_unsorted, is_stored;
+    bool reads_others; /* Patterns make it read keys that it does not name. */
 
     enum sort_stage stage;
     struct sort_table table;
@@ -438,10 +440,27 @@ static bool sort_step(struct sort *sort, size_t count)
 
 /* ---- Running ---- */
 
+/* Tells the result in place of the command. May yield, so it comes before the change itself. */
+static void sort_tell_result(struct call *call, const struct sort *sort, uint32_t index)
+{
+    struct slice del[] = {slice_from_text("DEL"), call->args.at[index]};
+    struct telling telling;
+    call_tell_begin(call);
+    if (call_peek(call, index, FIND_NO_TOUCH | FIND_EXPIRED) != NULL) {
+        call_effect(call, del, 2);
+    }
+    telling_begin(&telling, call, "RPUSH", index);
+    telling_add_list(&telling, sort->stored.value);
+    telling_end(&telling);
+}
+
 /* Stores the result, or removes what was there when it is empty. */
 static void sort_store(struct call *call, struct sort *sort, uint32_t index)
 {
     size_t count = sort_result_count(sort);
+    if (call->sliced != NULL && sort->reads_others && call_wants_effects(call)) {
+        sort_tell_result(call, sort, index);
+    }
     if (count > 0) {
         call_insert(call, index, sort->stored.value);
         sort->stored.value = NULL;
@@ -597,9 +616,9 @@ static void sort_with_words(struct call *call, struct sort_words *words)
         return;
     }
     sort_settle_order(&sort, value);
+    sort.reads_others = sort_reads_others(&sort);
     size_t len = value == NULL ? 0 : sort_len(value);
-    bool is_later = sort.is_stored ? !sort_reads_others(&sort) && call_slice(call, len)
-                                   : call_slice_reading(call, len);
+    bool is_later = sort.is_stored ? call_slice(call, len) : call_slice_reading(call, len);
     if (!is_later) {
         sort_all(call, &sort, value, words->store);
     }

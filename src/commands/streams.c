@@ -5,6 +5,7 @@
  * XTRIM tell their effect with the ID that was drawn, and a trimming that stopped at a node's
  * border (~) or at its limit as one to the exact length, or to the first ID, that was reached. */
 #include "commands/streams.h"
+#include "exec/sliced.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -441,6 +442,26 @@ static bool may_add(struct call *call, const struct add_options *options, const 
     return true;
 }
 
+/* Whether the entries of so many nodes are removed that it is done in slices. */
+static bool trims_later(struct call *call, const struct value *value,
+                        const struct add_options *options)
+{
+    return value != NULL && options->has_trim &&
+           call_slice_editing(call, stream_trim_effort(value, &options->trim));
+}
+
+/* May yield. Returns how many entries went. */
+static uint64_t trim(struct call *call, struct value *value, const struct stream_trim *trim)
+{
+    uint64_t removed = 0;
+    while (!stream_trim_step(value, trim, SLICED_STEP, exec_work(call->exec), &removed)) {
+        if (!call_yield(call)) {
+            break;
+        }
+    }
+    return removed;
+}
+
 /* XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value ... */
 static void xadd_run(struct call *call)
 {
@@ -460,7 +481,8 @@ static void xadd_run(struct call *call)
     struct place place;
     struct stream_id id;
     if (!call_find_place(call, 1, VALUE_STREAM, &place) ||
-        !may_add(call, &options, place.value, &id) || !add_entry(call, &place.value, id, first)) {
+        trims_later(call, place.value, &options) || !may_add(call, &options, place.value, &id) ||
+        !add_entry(call, &place.value, id, first)) {
         return;
     }
     struct stream_id_text id_text;
@@ -468,7 +490,7 @@ static void xadd_run(struct call *call)
     reply_bulk(call->out, id_slice);
     uint64_t trimmed = 0;
     if (options.has_trim) {
-        trimmed = stream_trim(place.value, &options.trim, exec_work(call->exec));
+        trimmed = trim(call, place.value, &options.trim);
     }
     call_changed(call, 1, "xadd");
     if (trimmed > 0) {
@@ -485,12 +507,13 @@ static void xtrim_run(struct call *call)
 {
     struct add_options options;
     struct place place;
-    if (!parse_options(call, &options, false) || !call_find_place(call, 1, VALUE_STREAM, &place)) {
+    if (!parse_options(call, &options, false) || !call_find_place(call, 1, VALUE_STREAM, &place) ||
+        trims_later(call, place.value, &options)) {
         return;
     }
     uint64_t trimmed = 0;
     if (place.value != NULL) {
-        trimmed = stream_trim(place.value, &options.trim, exec_work(call->exec));
+        trimmed = trim(call, place.value, &options.trim);
     }
     reply_count(call->out, trimmed);
     if (trimmed == 0) {

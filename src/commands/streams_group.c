@@ -6,6 +6,7 @@
 #include "commands/commands.h"
 #include "commands/streams.h"
 #include "exec/block.h"
+#include "exec/sliced.h"
 
 #define ERR_NO_STREAM                                                                              \
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to "   \
@@ -285,7 +286,14 @@ static void xgroup_delconsumer_run(struct call *call)
         reply_integer(call->out, 0);
         return;
     }
-    reply_count(call->out, stream_consumer_remove(group, consumer));
+    size_t count = order_count(&consumer->pending);
+    if (call_slice_editing(call, count)) {
+        return;
+    }
+    while (!stream_consumer_clear_step(group, consumer, SLICED_STEP) && call_yield(call)) {
+    }
+    stream_consumer_remove(group, consumer);
+    reply_count(call->out, count);
     call_changed_beside(call, 2, "xgroup-delconsumer");
 }
 

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "commands/streams.h"
+#include "exec/sliced.h"
 
 enum {
     AUTOCLAIM_COUNT = 100,
@@ -421,6 +422,9 @@ static void autoclaim(struct claim *claim, struct stream_id *id, int64_t count,
     reply_begin(claim->call->out, &mark, '*');
     for (int64_t left = count * AUTOCLAIM_ATTEMPTS; left > 0 && count > 0 && pending != NULL;
          left--) {
+        if (left % SLICED_STEP == 0 && !call_yield(claim->call)) {
+            break;
+        }
         if (stream_has(claim->value, pending->id)) {
             bool is_taken = claim_take(claim, pending);
             replied += is_taken;
@@ -441,6 +445,14 @@ static void autoclaim(struct claim *claim, struct stream_id *id, int64_t count,
     *id = pending == NULL ? STREAM_ID_MIN : pending->id;
 }
 
+/* Entries that it looks at. */
+static size_t autoclaim_size(const struct stream_group *group, int64_t count)
+{
+    size_t pending = order_count(&group->pending);
+    uint64_t attempts = (uint64_t)count * AUTOCLAIM_ATTEMPTS;
+    return attempts < pending ? (size_t)attempts : pending;
+}
+
 /* XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID] */
 static void xautoclaim_run(struct call *call)
 {
@@ -452,7 +464,8 @@ static void xautoclaim_run(struct call *call)
     claim.value =
         call_peek_place(call, 1, FIND_READ).value; /* A miss, whatever the arguments are. */
     if (!parse_autoclaim(&claim, &id, &count) ||
-        !streams_group_of(call, claim.value, 1, 2, &claim.group)) {
+        !streams_group_of(call, claim.value, 1, 2, &claim.group) ||
+        call_slice_editing(call, autoclaim_size(claim.group, count))) {
         return;
     }
     claim.consumer = streams_consumer(call, 1, claim.group, call->args.at[3]);

@@ -303,6 +303,9 @@ static void read_new(struct read *read, uint32_t key, const struct read_place *p
             streams_claim_effect(call, key, group, pending);
         }
         streams_reply_entry(call->out, &entry);
+        if (replied % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
     }
     reply_end(call->out, &mark, replied);
     stream_consumer_will_change(group, consumer);
@@ -337,6 +340,9 @@ static void read_history(struct read *read, uint32_t key, const struct read_plac
             reply_null_array(call->out);
         }
         replied++;
+        if (replied % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
     }
     reply_end(call->out, &mark, replied);
     if (replied > 0) {
@@ -439,15 +445,29 @@ static void wait(struct read *read)
     mem_free(again.at);
 }
 
-/* About how many entries of one stream the reply may have at most. */
+/* About how many entries there are to be read. */
+static uint64_t place_size(const struct read *read, const struct read_place *place)
+{
+    if (place->value == NULL) {
+        return 0;
+    }
+    if (place->is_history) {
+        const struct stream_consumer *consumer =
+            stream_consumer_find(place->group, read->call->args.at[read->group_at + 1]);
+        return consumer == NULL ? 0 : order_count(&consumer->pending);
+    }
+    struct stream_id after = read->is_group ? place->group->last_id : place->after;
+    return has_after(place->value, after) ? stream_count_between(place->value, after, STREAM_ID_MAX)
+                                          : 0;
+}
+
+/* The same with COUNT, for all streams. */
 static size_t read_size(const struct read *read)
 {
     uint64_t size = 0;
     for (uint32_t i = 0; i < read->count; i++) {
         const struct read_place *place = &read->places[i];
-        uint64_t count = place->value == NULL
-                             ? 0
-                             : stream_count_between(place->value, place->after, STREAM_ID_MAX);
+        uint64_t count = place_size(read, place);
         size += has_more(read, count) ? count : (uint64_t)read->entries_max;
     }
     return size;
@@ -463,7 +483,8 @@ static void read_all(struct read *read)
     if (!find_places(read, keys)) {
         return;
     }
-    if (!read->is_group && call->ready_key == 0 && call_slice(call, read_size(read))) {
+    if (call->ready_key == 0 && (read->is_group ? call_slice_editing(call, read_size(read))
+                                                : call_slice(call, read_size(read)))) {
         return;
     }
     for (uint32_t key = keys.first; key < keys.end; key++) {
@@ -543,6 +564,7 @@ static const struct command streams_read_rows[] = {
                .word = "STREAMS",
                .limit = 2,
                .access = KEY_RO,
+               .is_edited = true,
                .use = KEY_USE_ACCESS}},
      .since = "5.0.0",
      .group = "stream",

@@ -22,6 +22,23 @@ void zsets_lost_members(struct call *call, uint32_t index, struct place place, c
     }
 }
 
+/* A packed set is in its block, which moves: it is changed in one go, when nobody has it pinned. */
+bool zsets_remove_ranks(struct call *call, uint32_t index, struct place *place,
+                        struct zset_ranks ranks)
+{
+    bool is_large = value_ops_of(place->value)->effort(place->value) > 1;
+    while (is_large && ranks.end - ranks.first > SLICED_STEP) {
+        ranks.end -= SLICED_STEP;
+        zset_remove_ranks(place, (struct zset_ranks){ranks.end, ranks.end + SLICED_STEP});
+        (void)call_yield(call);
+    }
+    if (!call_edit_done(call, index, place)) {
+        return false;
+    }
+    zset_remove_ranks(place, ranks);
+    return true;
+}
+
 static inline void reply_some(struct reply *out, struct zset_walk *walk, size_t count,
                               bool with_scores)
 {

@@ -20,6 +20,17 @@ static inline struct zset_rules zsets_rules(const struct call *call)
  * perhaps "del". */
 void zsets_lost_members(struct call *call, uint32_t index, struct place place, const char *event);
 
+/* Whether removing so many members will be done in slices; asked before anything is replied. */
+static inline bool zsets_remove_later(struct call *call, size_t count)
+{
+    return call_slice_editing(call, count);
+}
+
+/* Removes members, fewer than all, from the set of the argument at `index`. May yield; `place` is
+ * valid afterwards. False: the set has gone, there is nothing to report. */
+bool zsets_remove_ranks(struct call *call, uint32_t index, struct place *place,
+                        struct zset_ranks ranks);
+
 /* Header of an array of `count` members, with their scores when `with_scores`: RESP3 then nests
  * pairs. */
 static inline void zsets_reply_header(struct reply *out, size_t count, bool with_scores)

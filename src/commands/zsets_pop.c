@@ -15,39 +15,50 @@
 
 /* ---- Popping ---- */
 
-/* Tells and removes up to `count` members from one end of the set at `place`, which is not empty;
- * returns how many. Reports nothing. */
-static size_t pop(struct call *call, struct place *place, bool is_max, size_t count,
-                  enum zsets_pop_shape shape)
+/* Tells `count` members from one end of the set. May yield. */
+static void tell_popped(struct call *call, const struct value *value, bool is_max, size_t count,
+                        enum zsets_pop_shape shape)
 {
-    size_t held = zset_count(place->value);
-    count = count < held ? count : held;
+    size_t held = zset_count(value);
     if (shape != POP_BARE) {
         reply_array(call->out, shape == POP_NESTED ? count : count * 2);
     }
     struct zset_walk walk;
     struct zset_item item;
-    zset_walk_begin(&walk, place->value, is_max ? held - 1 : 0, is_max);
+    zset_walk_begin(&walk, value, is_max ? held - 1 : 0, is_max);
     for (size_t left = count; left > 0 && zset_walk_next(&walk, &item); left--) {
         if (shape == POP_NESTED) {
             reply_array(call->out, 2);
         }
         reply_bulk(call->out, item.member);
         reply_double(call->out, item.score);
+        if (left % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
     }
-    if (count < held) {
-        size_t first = is_max ? held - count : 0;
-        zset_remove_ranks(place, (struct zset_ranks){first, first + count});
-    }
-    return count;
+}
+
+/* Whether popping so many will be done in slices; asked before anything is replied. */
+static bool pop_later(struct call *call, struct place place, size_t count)
+{
+    size_t held = zset_count(place.value);
+    return zsets_remove_later(call, count < held ? count : held);
 }
 
 size_t zsets_pop(struct call *call, uint32_t index, struct place place,
                  const struct zsets_pop *wish)
 {
     bool is_max = wish->is_max;
-    bool is_all = zset_count(place.value) <= wish->count;
-    size_t count = pop(call, &place, is_max, wish->count, wish->shape);
+    size_t held = zset_count(place.value);
+    bool is_all = held <= wish->count;
+    size_t count = is_all ? held : wish->count;
+    size_t first = is_max ? held - count : 0;
+    tell_popped(call, place.value, is_max, count, wish->shape);
+    if (is_all
+            ? !call_edit_done(call, index, &place)
+            : !zsets_remove_ranks(call, index, &place, (struct zset_ranks){first, first + count})) {
+        return count;
+    }
     if (is_all) {
         call_remove(call, index, place);
     }
@@ -76,6 +87,9 @@ static void pop_with(struct call *call, bool is_max)
     }
     if (place.value == NULL || count == 0) {
         reply_array(call->out, 0);
+        return;
+    }
+    if (pop_later(call, place, (size_t)count)) {
         return;
     }
     bool is_nested = has_count && call->out->protocol >= 3;
@@ -146,6 +160,9 @@ bool zsets_mpop(struct call *call, const struct zsets_mpop *mpop)
     for (uint32_t i = keys.first; i < keys.end; i++) {
         struct place place;
         if (!call_find_place(call, i, VALUE_ZSET, &place)) {
+            return true;
+        }
+        if (place.value != NULL && pop_later(call, place, (size_t)mpop->count)) {
             return true;
         }
         if (place.value != NULL) {

@@ -348,18 +348,19 @@ static void remove_with(struct call *call, enum range_kind kind, const char *eve
     if (place.value != NULL) {
         ranks = ranks_of(place.value, &range);
     }
-    if (ranks.end > ranks.first) {
-        bool is_all = ranks.end - ranks.first == zset_count(place.value);
-        if (is_all) {
-            call_remove(call, 1, place); /* Freed in slices. */
-            call_changed(call, 1, event);
-            call_event(call, call->db, call->args.at[1], "del");
-        } else {
-            zset_remove_ranks(&place, ranks);
-            call_changed(call, 1, event);
-        }
+    size_t count = ranks.end - ranks.first;
+    bool is_all = count > 0 && count == zset_count(place.value);
+    if (!is_all && zsets_remove_later(call, count)) {
+        return;
     }
-    reply_count(call->out, ranks.end - ranks.first);
+    if (is_all) {
+        call_remove(call, 1, place); /* Freed in slices. */
+        call_changed(call, 1, event);
+        call_event(call, call->db, call->args.at[1], "del");
+    } else if (count > 0 && zsets_remove_ranks(call, 1, &place, ranks)) {
+        call_changed(call, 1, event);
+    }
+    reply_count(call->out, count);
 }
 
 /* ZREMRANGEBYRANK key start stop */

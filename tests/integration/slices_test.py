@@ -1,5 +1,7 @@
 """Long commands in slices: others go on meanwhile, replies are of one moment, writers wait only for
-what they would change, and nobody waits for a client that does not read."""
+what they would change, and nobody waits for a client that does not read. What changes a collection
+in slices is seen before or after, never in the middle."""
+import random
 import socket
 
 from harness import Case, Error, encode, main, wait_until
@@ -368,6 +370,226 @@ class Others(Sliced):
             self.call("CLIENT", "PAUSE", 100, "WRITE")
             self.assertEqual(len(reader.call("SMEMBERS", "set")), COUNT)
             self.assertEqual(store.read(), COUNT)
+
+
+class Edits(Sliced):
+    """Commands that change a large value in place: they are done in slices, and look as if at once."""
+
+    def test_elements_leave_a_list(self):
+        odd = [m if n % 2 else b"x" for n, m in enumerate(self.members)]
+        for count, left in ((0, [m for m in odd if m != b"x"]), (COUNT, [m for m in odd if m != b"x"]),
+                            (10, [m for n, m in enumerate(odd) if m != b"x" or n >= 20]),
+                            (-10, [m for n, m in enumerate(odd) if m != b"x" or n < COUNT - 20])):
+            self.call("DEL", "list")
+            self.call("RPUSH", "list", *odd)
+            self.assertEqual(self.call("LREM", "list", count, "x"), COUNT - len(left))
+            self.assertEqual(self.call("LRANGE", "list", 0, -1), left)
+        self.assertEqual(self.call("LREM", "list", 0, "absent"), 0)
+        self.call("DEL", "list")
+        self.call("RPUSH", "list", *["x"] * COUNT)
+        self.assertEqual(self.call("LREM", "list", 0, "x"), COUNT)
+        self.assertEqual(self.call("EXISTS", "list"), 0)
+
+    def test_an_element_enters_a_list(self):
+        self.assertEqual(self.call("LINSERT", "list", "BEFORE", self.members[-2], "new"), COUNT + 1)
+        self.assertEqual(self.call("LINSERT", "list", "AFTER", self.members[-1], "last"), COUNT + 2)
+        self.assertEqual(self.call("LRANGE", "list", -4, -1), [b"new", self.members[-2], self.members[-1], b"last"])
+        self.assertEqual(self.call("LINSERT", "list", "AFTER", "absent", "new"), -1)
+
+    def test_a_list_is_cut_and_popped(self):
+        self.assertEqual(self.call("LPOP", "list", 3000), self.members[:3000])
+        self.assertEqual(self.call("RPOP", "list", 3000), self.members[:-3001:-1])
+        self.assertEqual(self.call("LMPOP", 2, "absent", "list", "LEFT", "COUNT", 2000),
+                         [b"list", self.members[3000:5000]])
+        self.assertEqual(self.call("LTRIM", "list", 1, 1998), "OK")
+        self.assertEqual(self.call("LRANGE", "list", 0, -1), self.members[5001:6999])
+        self.assertEqual(self.call("LPOP", "list", COUNT), self.members[5001:6999])
+        self.assertEqual(self.call("EXISTS", "list"), 0)
+
+    def test_members_leave_a_sorted_set(self):
+        self.assertEqual(self.call("ZREMRANGEBYRANK", "zset", 0, 1999), 2000)
+        self.assertEqual(self.call("ZREMRANGEBYSCORE", "zset", COUNT - 2000, "+inf"), 2000)
+        self.assertEqual(self.call("ZRANGE", "zset", 0, -1), self.members[2000:-2000])
+        flat = self.call("ZPOPMIN", "zset", 1500)
+        self.assertEqual((flat[::2], flat[1]), (self.members[2000:3500], b"2000"))
+        self.assertEqual(self.call("ZPOPMAX", "zset", 1500)[::2], self.members[-2001:-3501:-1])
+        self.assertEqual(self.call("ZMPOP", 1, "zset", "MIN", "COUNT", 1200)[1][-1], [self.members[4699], b"4699"])
+        self.assertEqual(self.call("ZREMRANGEBYRANK", "zset", 0, -1), COUNT - 8200)
+        self.assertEqual(self.call("EXISTS", "zset"), 0)
+        self.call("ZADD", "lex", *[word for m in self.members for word in (0, m)])
+        self.assertEqual(self.call("ZREMRANGEBYLEX", "lex", "[member:1", "(member:2"), 1111)
+        self.assertEqual(self.call("ZCARD", "lex"), COUNT - 1111)
+
+    def test_members_are_popped_off_a_set(self):
+        first = self.call("SPOP", "set", 6000)
+        self.assertEqual((len(first), len(set(first))), (6000, 6000))
+        self.assertEqual(sorted(first + self.call("SMEMBERS", "set")), sorted(self.members))
+        self.assertEqual(sorted(first + self.call("SPOP", "set", COUNT)), sorted(self.members))
+        self.assertEqual(self.call("EXISTS", "set"), 0)
+
+    def test_a_large_payload_is_restored(self):
+        self.call("XGROUP", "CREATE", "stream", "g", "$", "MKSTREAM")
+        for n in range(3000):
+            self.call("XADD", "stream", "%d-1" % (n + 1), "field", "value:%d" % n)
+        self.call("XREADGROUP", "GROUP", "g", "c", "COUNT", 10, "STREAMS", "stream", ">")
+        for key in ("set", "list", "hash", "zset", "stream"):
+            payload = self.call("DUMP", key)
+            self.assertEqual(self.call("RESTORE", "to", 0, payload), "OK")
+            self.assertEqual(self.call("RESTORE", "to", 0, payload), "BUSYKEY Target key name already exists.")
+            self.assertEqual(self.call("RESTORE", "to", 100000, payload, "REPLACE"), "OK")
+            self.assertEqual(len(self.call("DUMP", "to")), len(payload))
+            self.assertGreater(self.call("PTTL", "to"), 0)
+            flipped = bytearray(payload)
+            flipped[len(payload) // 2] ^= 1
+            self.assertEqual(self.call("RESTORE", "other", 0, bytes(flipped)),
+                             "ERR DUMP payload version or checksum are wrong")
+            self.assertEqual(self.call("EXISTS", "other"), 0)
+            self.call("DEL", "to")
+
+    def test_bits_are_combined(self):
+        texts = [random.Random(n).randbytes(size) for n, size in enumerate((3000000, 2999000, 40000, 11))]
+        for n, text in enumerate(texts):
+            self.call("SET", "bits:%d" % n, text)
+        keys = ["bits:%d" % n for n in range(4)]
+        numbers = [int.from_bytes(text.ljust(3000000, b"\0"), "big") for text in texts]
+        wanted = {"AND": numbers[0] & numbers[1] & numbers[2] & numbers[3],
+                  "OR": numbers[0] | numbers[1] | numbers[2] | numbers[3],
+                  "XOR": numbers[0] ^ numbers[1] ^ numbers[2] ^ numbers[3]}
+        for operation, number in wanted.items():
+            self.assertEqual(self.call("BITOP", operation, "to", *keys), 3000000)
+            self.assertTrue(self.call("GET", "to") == number.to_bytes(3000000, "big"))
+        self.assertEqual(self.call("BITOP", "NOT", "bits:0", "bits:0"), 3000000)
+        self.assertTrue(self.call("GET", "bits:0") == bytes(255 - byte for byte in texts[0]))
+        self.assertEqual(self.call("BITOP", "OR", "to", "bits:2", "absent"), 40000)
+        self.assertEqual(self.call("GET", "to"), texts[2])
+
+    def test_a_sorted_result_with_patterns_is_stored(self):
+        self.call("MSET", *[word for n, m in enumerate(self.members) for word in (b"weight:" + m, COUNT - n)])
+        self.assertEqual(self.call("SORT", "list", "BY", "weight:*", "GET", "#", "STORE", "to"), COUNT)
+        self.assertEqual(self.call("LRANGE", "to", 0, -1), self.members[::-1])
+        self.assertEqual(self.call("SORT", "list", "BY", "weight:*", "GET", "absent:*", "LIMIT", 0, 1500,
+                                   "STORE", "to"), 1500)
+        self.assertEqual(self.call("LRANGE", "to", 0, -1), [b""] * 1500)
+
+    def test_who_looks_sees_it_before_or_after(self):
+        deeds = ((("LREM", "list", 0, "x"), ("LLEN", "list"), (2 * COUNT, COUNT)),
+                 (("SPOP", "set", 5000), ("SCARD", "set"), (COUNT, 5000)),
+                 (("ZREMRANGEBYRANK", "zset", 10, 5009), ("ZCARD", "zset"), (COUNT, 5000)),
+                 (("ZPOPMAX", "zset", 3000), ("ZCARD", "zset"), (5000, 2000)),
+                 (("LPOP", "list", 4000), ("LLEN", "list"), (COUNT, 6000)))
+        for start in range(0, COUNT, 5000):
+            self.call("RPUSH", "list", *["x"] * 5000)
+        for deed, look, allowed in deeds:
+            with self.subTest(deed=deed), self.connect() as doer, self.connect() as watcher:
+                doer.send_command(*deed)
+                for _ in range(5):
+                    self.assertIn(watcher.call(*look), allowed)
+                self.assertIn(watcher.call("EVAL", "return redis.call(ARGV[1], KEYS[1])", 1, look[1], look[0]), allowed)
+                self.assertIn(watcher.call("EVAL_RO", "return redis.call(ARGV[1], ARGV[2])", 0, *look), allowed)
+                watcher.call("MULTI")
+                watcher.call(*look)
+                watcher.call("GET", "a")
+                self.assertIn(watcher.call("EXEC")[0], allowed)
+                self.assertFalse(isinstance(doer.read(), Error))
+                self.assertEqual(watcher.call(*look), allowed[-1])
+
+    def test_others_do_not_wait(self):
+        with self.connect() as doer, self.connect() as other:
+            doer.send_command("SPOP", "set", COUNT - 1)
+            self.assertEqual(other.call("SET", "a", 1), "OK")
+            self.assertEqual(other.call("GET", "a"), b"1")
+            self.assertEqual(other.call("SADD", "set", "late"), 1)
+            self.assertEqual(len(doer.read()), COUNT - 1)
+            self.assertEqual(other.call("SCARD", "set"), 2)
+
+    def test_a_pause_a_save_and_a_flush_come_between_commands(self):
+        for words in (("CLIENT", "PAUSE", 1, "WRITE"), ("SAVE",), ("FLUSHALL",)):
+            with self.subTest(words=words), self.connect() as doer, self.connect() as other:
+                doer.send_command("SPOP", "set", 2000)
+                self.assertFalse(isinstance(other.call(*words), Error))
+                self.assertIn(len(doer.read()), (0, 2000))
+
+    def test_clients_may_leave_in_the_middle_of_a_change(self):
+        for command in (("SPOP", "set", 4000), ("ZREMRANGEBYRANK", "zset", 0, 3999), ("LPOP", "list", 4000)):
+            with self.connect() as conn:
+                conn.send_command(*command)
+                self.call("PING")
+        look = (("SCARD", "set"), ("ZCARD", "zset"), ("LLEN", "list"))
+        wait_until(lambda: [self.call(*words) for words in look] == [COUNT - 4000] * 3, what="the changes")
+
+    def test_what_waits_for_a_list_gets_it_when_the_change_is_done(self):
+        with self.connect() as doer, self.connect() as waiter:
+            waiter.send_command("BLMPOP", 0, 1, "queue", "LEFT", "COUNT", 5000)
+            wait_until(lambda: self.info("blocked_clients") == "1", what="a client that waits")
+            self.call("RPUSH", "queue", *self.members[:5000])
+            self.assertEqual(waiter.read(), [b"queue", self.members[:5000]])
+            doer.send_command("LREM", "list", 0, "absent")
+            waiter.send_command("BLPOP", "list", 0)
+            self.assertEqual((doer.read(), waiter.read()), (0, [b"list", self.members[0]]))
+
+
+class Streams(Case):
+    """Streams with many entries and many that are pending."""
+
+    def setUp(self):
+        super().setUp()
+        self.ids = [b"%d-1" % (n + 1) for n in range(5000)]
+        with self.connect() as conn:
+            conn.send(b"".join(encode("XADD", "s", i, "field", "value") for i in self.ids))
+            self.assertEqual([conn.read() for _ in self.ids], self.ids)
+        self.call("XGROUP", "CREATE", "s", "g", "0")
+
+    def read_all(self):
+        return self.call("XREADGROUP", "GROUP", "g", "ann", "STREAMS", "s", ">")
+
+    def test_a_group_reads_all_at_once(self):
+        [[_, entries]] = self.read_all()
+        self.assertEqual([entry[0] for entry in entries], self.ids)
+        self.assertEqual(self.read_all(), None)
+        self.assertEqual(self.call("XPENDING", "s", "g")[0], 5000)
+        [[_, entries]] = self.call("XREADGROUP", "GROUP", "g", "ann", "STREAMS", "s", 0)
+        self.assertEqual([entry[0] for entry in entries], self.ids)
+
+    def test_all_that_is_pending_goes_to_another(self):
+        self.read_all()
+        self.call("XDEL", "s", *self.ids[100:110])
+        next_id, entries, deleted = self.call("XAUTOCLAIM", "s", "g", "bob", 0, 0, "COUNT", 6000)
+        self.assertEqual((next_id, deleted), (b"0-0", self.ids[100:110]))
+        self.assertEqual([entry[0] for entry in entries], self.ids[:100] + self.ids[110:])
+        self.assertEqual(self.call("XPENDING", "s", "g")[3], [[b"bob", b"4990"]])
+        self.assertEqual(self.call("XCLAIM", "s", "g", "eve", 0, *self.ids[:3000], "JUSTID"),
+                         self.ids[:100] + self.ids[110:3000])
+
+    def test_a_consumer_goes_with_all_it_has(self):
+        self.read_all()
+        with self.connect() as doer, self.connect() as other:
+            doer.send_command("XGROUP", "DELCONSUMER", "s", "g", "ann")
+            self.assertIn(other.call("XPENDING", "s", "g")[0], (5000, 0))
+            self.assertEqual(doer.read(), 5000)
+            self.assertEqual(other.call("XPENDING", "s", "g"), [0, None, None, None])
+        self.assertEqual(self.call("XGROUP", "DESTROY", "s", "g"), 1)
+
+    def test_trimming(self):
+        self.assertEqual(self.call("XTRIM", "s", "MAXLEN", 4321), 679)
+        self.assertEqual(self.call("XTRIM", "s", "MINID", "2000-1"), 1320)
+        self.assertEqual(self.call("XADD", "s", "MAXLEN", 10, "9000-1", "a", "b"), b"9000-1")
+        self.assertEqual([entry[0] for entry in self.call("XRANGE", "s", "-", "+")], self.ids[-9:] + [b"9000-1"])
+
+    def test_a_copy_is_the_same(self):
+        self.read_all()
+        self.assertEqual(self.call("COPY", "s", "to"), 1)
+        self.assertEqual(self.call("DUMP", "to"), self.call("DUMP", "s"))
+
+    def test_who_waits_for_a_stream_that_goes_meanwhile(self):
+        with self.connect() as reader, self.connect() as other:
+            for _ in range(5):
+                reader.send_command("XREAD", "BLOCK", 0, "STREAMS", "s", 0)
+                other.call("DEL", "s")
+                other.call("XADD", "s", "1-1", "a", "b")
+                self.assertIsInstance(reader.read(), list)
+                with self.connect() as conn:
+                    conn.send(b"".join(encode("XADD", "s", i, "field", "value") for i in self.ids[1:]))
+                    [conn.read() for _ in self.ids[1:]]
 
 
 if __name__ == "__main__":

@@ -221,7 +221,7 @@ struct blob *codec_dump(const struct value *value)
     return out.blob;
 }
 
-bool codec_payload_is_whole(struct slice payload)
+bool codec_payload_open(struct slice payload, struct slice *checked, uint64_t *crc)
 {
     if (payload.len < CODEC_FOOTER_LEN) {
         return false;
@@ -229,10 +229,17 @@ bool codec_payload_is_whole(struct slice payload)
     const unsigned char *footer =
         (const unsigned char *)payload.data + payload.len - CODEC_FOOTER_LEN;
     unsigned version = footer[0] | (unsigned)footer[1] << 8;
+    memcpy(crc, footer + 2, sizeof(*crc));
+    *crc = le64toh(*crc);
+    *checked = slice_of(payload.data, payload.len - sizeof(*crc));
+    return version <= CODEC_VERSION_MAX;
+}
+
+bool codec_payload_is_whole(struct slice payload)
+{
+    struct slice checked;
     uint64_t crc;
-    memcpy(&crc, footer + 2, sizeof(crc));
-    return version <= CODEC_VERSION_MAX &&
-           crc64(0, slice_of(payload.data, payload.len - sizeof(crc))) == le64toh(crc);
+    return codec_payload_open(payload, &checked, &crc) && crc64(0, checked) == crc;
 }
 
 enum codec_result codec_restore(struct slice payload, struct slice key,

@@ -208,5 +208,8 @@ struct blob *codec_dump(const struct value *value);
 
 /* Whether version and checksum hold. */
 bool codec_payload_is_whole(struct slice payload);
+
+/* The same in steps: what the checksum is of, and the checksum. False: there is no such thing. */
+bool codec_payload_open(struct slice payload, struct slice *checked, uint64_t *crc);
 enum codec_result codec_restore(struct slice payload, struct slice key,
                                 const struct codec_rules *rules, struct value **value);

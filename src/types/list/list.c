@@ -340,16 +340,40 @@ static size_t packed_remove_equal(struct value *value, enum list_end from,
     return removed;
 }
 
+void list_removal_begin(struct list_removal *removal, enum list_end from, struct slice text,
+                        size_t max)
+{
+    removal->from = from;
+    removal->max = max;
+    removal->removed = 0;
+    removal->done = 0;
+    list_needle_init(&removal->needle, text);
+}
+
+bool list_removal_step(struct value *value, struct list_removal *removal)
+{
+    if (is_chunked(value)) {
+        return body_removal_step(list_body(value), removal);
+    }
+    removal->removed = packed_remove_equal(value, removal->from, &removal->needle, removal->max);
+    return true;
+}
+
+void list_removal_end(struct place *place)
+{
+    if (is_chunked(place->value)) {
+        list_settle(place);
+    }
+}
+
 size_t list_remove_equal(struct place *place, enum list_end from, struct slice text, size_t max)
 {
-    struct list_needle needle;
-    list_needle_init(&needle, text);
-    if (!is_chunked(place->value)) {
-        return packed_remove_equal(place->value, from, &needle, max);
+    struct list_removal removal;
+    list_removal_begin(&removal, from, text, max);
+    while (!list_removal_step(place->value, &removal)) {
     }
-    size_t removed = body_remove_equal(list_body(place->value), from, &needle, max);
-    list_settle(place);
-    return removed;
+    list_removal_end(place);
+    return removal.removed;
 }
 
 /* ---- Walks ---- */

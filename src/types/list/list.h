@@ -83,7 +83,7 @@ bool list_try_insert(struct place *place, size_t index, struct slice text, struc
                      const struct type_limits *limits) __attribute__((warn_unused_result));
 
 /* Removes up to `max` elements equal to `text`, seen from `from`; returns how many were. The list
- * may be empty afterwards. O(n). */
+ * may be empty afterwards. O(n). For long lists see list_removal_begin. */
 size_t list_remove_equal(struct place *place, enum list_end from, struct slice text, size_t max);
 
 /* ---- Walks: the list must not change meanwhile ---- */
@@ -115,6 +115,25 @@ void list_needle_init(struct list_needle *needle, struct slice text);
  * as the result at the end. */
 bool list_next_equal(struct list_iterator *iterator, const struct list_needle *needle,
                      bool *is_equal);
+
+/* ---- Removal in steps: nobody else may change the list, or read it, meanwhile ---- */
+
+struct list_removal {
+    struct list_needle needle;
+    enum list_end from;
+    size_t max;     /* Elements that may go. */
+    size_t removed; /* Those that went. */
+    uint32_t done;  /* Private: chunks at the end `from` that were looked at. */
+};
+
+/* Borrows `text`. */
+void list_removal_begin(struct list_removal *removal, enum list_end from, struct slice text,
+                        size_t max);
+
+/* Looks at about 8 KiB of the list. True: all is done; list_removal_end must follow, by which the
+ * list may change its form. It may be empty then. */
+bool list_removal_step(struct value *value, struct list_removal *removal);
+void list_removal_end(struct place *place);
 
 /* ---- Pictures: a list as it was at one moment, told in order while it goes on changing ---- */
 

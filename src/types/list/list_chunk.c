@@ -629,51 +629,99 @@ void body_drop(struct list_body *body, enum list_end end, uint64_t count, struct
     dir_shrink(body);
 }
 
-/* Removes the equal entries of one chunk by moving the others together. */
-static uint32_t body_remove_equal_in(struct list_body *body, uint32_t index, enum list_end from,
-                                     const struct list_needle *needle, uint64_t max)
+/* Removes up to `max` equal entries of a chunk, from its head on: the others move up behind those
+ * that stay, each at most once. Returns how many went. */
+static uint64_t ref_remove_forward(struct list_body *body, struct list_ref *ref,
+                                   const struct list_needle *needle, uint64_t max)
 {
-    struct list_ref *ref = body_ref(body, index);
     struct list_chunk *chunk = ref->chunk;
-    uint32_t removed = 0;
-    uint32_t at = from == LIST_HEAD ? chunk->first : chunk->end;
-    while (removed < max && at != (from == LIST_HEAD ? chunk->end : chunk->first)) {
-        uint32_t entry_at = from == LIST_HEAD ? at : at - entry_len_before(chunk->bytes + at);
-        uint32_t len = entry_len_at(chunk->bytes + entry_at);
-        if (!needle_is_at(needle, chunk->bytes + entry_at)) {
-            at = from == LIST_HEAD ? at + len : entry_at;
-            continue;
+    uint64_t removed = 0;
+    uint32_t at = chunk->first;
+    uint32_t to = at;
+    while (removed < max && at < chunk->end) {
+        uint32_t len = entry_len_at(chunk->bytes + at);
+        if (needle_is_at(needle, chunk->bytes + at)) {
+            body_count_out(body, ref, at);
+            removed++;
+        } else {
+            memmove(chunk->bytes + to, chunk->bytes + at, len);
+            to += len;
         }
-        body_touch(body, index);
-        body_count_out(body, ref, entry_at);
-        at = chunk_shift(chunk, entry_at, len, 0);
-        removed++;
+        at += len;
     }
+    memmove(chunk->bytes + to, chunk->bytes + at, chunk->end - at);
+    chunk->end = to + (chunk->end - at);
     return removed;
 }
 
-uint64_t body_remove_equal(struct list_body *body, enum list_end from,
-                           const struct list_needle *needle, uint64_t max)
+/* The same from its tail on. */
+static uint64_t ref_remove_backward(struct list_body *body, struct list_ref *ref,
+                                    const struct list_needle *needle, uint64_t max)
 {
+    struct list_chunk *chunk = ref->chunk;
     uint64_t removed = 0;
-    uint32_t done = 0; /* Chunks at the end that we come from. */
-    while (removed < max && done < body->count) {
-        uint32_t index = from == LIST_HEAD ? done : body->count - 1 - done;
-        uint32_t here = body_remove_equal_in(body, index, from, needle, max - removed);
-        removed += here;
-        bool is_gone = body_ref(body, index)->count == 0;
-        done += !is_gone;
-        if (is_gone) {
-            body_remove_chunk(body, index);
-        } else if (here > 0 && from == LIST_HEAD && index > 0 && body_can_merge(body, index - 1)) {
-            body_merge(body, index - 1);
-            done--;
-        } else if (here > 0 && from == LIST_TAIL && body_can_merge(body, index)) {
-            body_merge(body, index);
-            done--;
+    uint32_t at = chunk->end;
+    uint32_t to = at;
+    while (removed < max && at > chunk->first) {
+        uint32_t len = entry_len_before(chunk->bytes + at);
+        at -= len;
+        if (needle_is_at(needle, chunk->bytes + at)) {
+            body_count_out(body, ref, at);
+            removed++;
+        } else {
+            to -= len;
+            memmove(chunk->bytes + to, chunk->bytes + at, len);
         }
     }
+    uint32_t rest = at - chunk->first;
+    memmove(chunk->bytes + to - rest, chunk->bytes + chunk->first, rest);
+    chunk->first = to - rest;
     return removed;
+}
+
+static bool chunk_has_equal(const struct list_chunk *chunk, const struct list_needle *needle)
+{
+    for (uint32_t at = chunk->first; at < chunk->end;) {
+        if (needle_is_at(needle, chunk->bytes + at)) {
+            return true;
+        }
+        at += entry_len_at(chunk->bytes + at);
+    }
+    return false;
+}
+
+/* Merges a chunk that has lost entries with the one that was looked at before it. */
+static void removal_tidy(struct list_body *body, struct list_removal *removal, uint32_t index)
+{
+    if (body_ref(body, index)->count == 0) {
+        body_remove_chunk(body, index);
+        removal->done--;
+    } else if (removal->from == LIST_HEAD && index > 0 && body_can_merge(body, index - 1)) {
+        body_merge(body, index - 1);
+        removal->done--;
+    } else if (removal->from == LIST_TAIL && body_can_merge(body, index)) {
+        body_merge(body, index);
+        removal->done--;
+    }
+}
+
+bool body_removal_step(struct list_body *body, struct list_removal *removal)
+{
+    uint64_t left = removal->max - removal->removed;
+    bool is_forward = removal->from == LIST_HEAD;
+    if (left == 0 || removal->done == body->count) {
+        return true;
+    }
+    uint32_t index = is_forward ? removal->done : body->count - 1 - removal->done;
+    removal->done++;
+    struct list_ref *ref = body_ref(body, index);
+    if (chunk_has_equal(ref->chunk, &removal->needle)) {
+        body_touch(body, index);
+        removal->removed += is_forward ? ref_remove_forward(body, ref, &removal->needle, left)
+                                       : ref_remove_backward(body, ref, &removal->needle, left);
+        removal_tidy(body, removal, index);
+    }
+    return false;
 }
 
 /* ---- The end ---- */

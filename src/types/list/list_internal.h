@@ -233,9 +233,8 @@ void body_delete(struct list_body *body, uint64_t index);
 
 void body_drop(struct list_body *body, enum list_end end, uint64_t count, struct work_queue *work);
 
-/* Removes up to `max` entries with exactly these packed bytes, or equal to a blob's text. */
-uint64_t body_remove_equal(struct list_body *body, enum list_end from,
-                           const struct list_needle *needle, uint64_t max);
+/* Looks at the next chunk for entries that are to be removed. True: there is no other. */
+bool body_removal_step(struct list_body *body, struct list_removal *removal);
 
 /* A chunk that has become much too large for what it holds shrinks; neighbours that are nearly
  * empty become one. */

@@ -207,7 +207,8 @@ static void stream_free(struct value *value, struct work_queue *work)
     value_free_block(value);
 }
 
-static bool nodes_try_copy(struct stream *copy, const struct stream *stream)
+static bool nodes_try_copy(struct stream *copy, const struct stream *stream,
+                           const struct stream_pauses *pauses)
 {
     struct order_cursor cursor;
     const struct stream_node *node = order_seek(&stream->nodes, 0, &cursor);
@@ -217,6 +218,9 @@ static bool nodes_try_copy(struct stream *copy, const struct stream *stream)
             return false;
         }
         order_append(&copy->nodes, twin);
+        if (!stream_goes_on(pauses)) {
+            return false;
+        }
     }
     if (stream->tail != NULL) {
         copy->tail = node_try_copy(stream->tail);
@@ -224,7 +228,8 @@ static bool nodes_try_copy(struct stream *copy, const struct stream *stream)
     return copy->tail != NULL || stream->tail == NULL;
 }
 
-static struct value *stream_copy(const struct value *value, struct slice key, bool has_expire)
+struct value *stream_try_copy(const struct value *value, struct slice key, bool has_expire,
+                              const struct stream_pauses *pauses)
 {
     const struct stream *stream = stream_of(value);
     struct value *copy = value_try_rekey(value, key, has_expire);
@@ -237,13 +242,18 @@ static struct value *stream_copy(const struct value *value, struct slice key, bo
         return NULL;
     }
     twin->meta = stream->meta;
-    if (!nodes_try_copy(twin, stream) || !groups_try_copy(twin, &stream->groups)) {
+    if (!nodes_try_copy(twin, stream, pauses) || !groups_try_copy(twin, &stream->groups, pauses)) {
         stream_free_all(twin, NULL);
         value_free_block(copy);
         return NULL;
     }
     value_set_word(copy, (uint64_t)(uintptr_t)twin);
     return copy;
+}
+
+static struct value *stream_copy(const struct value *value, struct slice key, bool has_expire)
+{
+    return stream_try_copy(value, key, has_expire, NULL);
 }
 
 /* ---- Facts ---- */
@@ -484,36 +494,60 @@ static uint64_t trim_all(struct stream *stream, struct work_queue *work)
     return count;
 }
 
-uint64_t stream_trim(struct value *value, const struct stream_trim *trim, struct work_queue *work)
+bool stream_trim_step(struct value *value, const struct stream_trim *trim, size_t nodes,
+                      struct work_queue *work, uint64_t *removed)
 {
     struct stream *stream = stream_of(value);
-    uint64_t removed = 0;
     if (stream->tail == NULL || (!trim->is_by_id && stream->meta.count <= trim->count_max)) {
-        return 0;
+        return true;
     }
     bool is_all = trim->is_by_id ? stream_id_compare(stream->tail->last, trim->min_id) < 0
                                  : trim->count_max == 0;
     if (is_all && trim->limit == 0) {
-        return trim_all(stream, work);
+        *removed += trim_all(stream, work);
+        return true;
     }
+    bool is_done = true;
     for (struct stream_node *head = stream_head(stream); head != NULL; head = stream_head(stream)) {
         if (!trim->is_by_id && stream->meta.count <= trim->count_max) {
             break;
         }
-        if (trim->limit != 0 && removed + head->count > trim->limit) {
+        if (trim->limit != 0 && *removed + head->count > trim->limit) {
             break;
         }
         if (!trim_takes_node(stream, trim, head)) {
-            removed += trim->is_approximate ? 0 : trim_inside(stream, trim, head);
+            *removed += trim->is_approximate ? 0 : trim_inside(stream, trim, head);
             break;
         }
-        removed += head->count;
+        if (nodes-- == 0) {
+            is_done = false;
+            break;
+        }
+        *removed += head->count;
         trim_drop_head(stream, head);
     }
-    if (removed > 0) {
-        stream_find_first(stream);
+    stream_find_first(stream);
+    return is_done;
+}
+
+uint64_t stream_trim(struct value *value, const struct stream_trim *trim, struct work_queue *work)
+{
+    uint64_t removed = 0;
+    while (!stream_trim_step(value, trim, SIZE_MAX, work, &removed)) {
     }
     return removed;
+}
+
+size_t stream_trim_effort(const struct value *value, const struct stream_trim *trim)
+{
+    const struct stream *stream = stream_of(value);
+    uint64_t count = stream->meta.count;
+    uint64_t gone = trim->is_by_id ? stream_count_between(value, STREAM_ID_MIN, trim->min_id)
+                    : count > trim->count_max ? count - trim->count_max
+                                              : 0;
+    gone = trim->limit != 0 && gone > trim->limit ? trim->limit : gone;
+    return count == 0 ? 0
+                      : (size_t)((double)gone / (double)count * (double)stream_node_count(value));
 }
 
 /* ---- Reading ---- */

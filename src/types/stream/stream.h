@@ -108,6 +108,12 @@ struct stream_trim {
 /* Returns how many went. O(nodes), and the bytes of one node. */
 uint64_t stream_trim(struct value *value, const struct stream_trim *trim, struct work_queue *work);
 
+/* The same in steps of about `nodes` nodes: true when all is done; `*removed` is 0 at first and
+ * counts what went. And about how many nodes a trim concerns. */
+bool stream_trim_step(struct value *value, const struct stream_trim *trim, size_t nodes,
+                      struct work_queue *work, uint64_t *removed);
+size_t stream_trim_effort(const struct value *value, const struct stream_trim *trim);
+
 /* ---- Reading ---- */
 
 /* A field or value as it is held, borrowed until the stream changes. */
@@ -268,6 +274,10 @@ struct stream_consumer *stream_consumer_try_add(struct stream_group *group, stru
  * O(pending x log n). */
 size_t stream_consumer_remove(struct stream_group *group, struct stream_consumer *consumer);
 
+/* Removes up to `max` of what it has pending, from the group too; true when nothing is left. */
+bool stream_consumer_clear_step(struct stream_group *group, struct stream_consumer *consumer,
+                                size_t max);
+
 /* The first pending entry at or after `id` and a cursor on it (order_next goes on); NULL: none.
  * `pending` is a group's or a consumer's. */
 struct stream_pending *stream_pending_seek(const struct order *pending, struct stream_id id,
@@ -285,6 +295,20 @@ void stream_pending_assign(struct stream_group *group, struct stream_pending *pe
 
 /* Acknowledged, or gone: takes it out of group and consumer and frees it. */
 void stream_pending_remove(struct stream_group *group, struct stream_pending *pending);
+
+/* ---- Copies ---- */
+
+/* Asked between the nodes and pending entries of a copy under way. False: give up. */
+struct stream_pauses {
+    bool (*goes_on)(void *context);
+    void *context;
+};
+
+/* The same as the copy of its value_ops, with pauses. The stream must not change meanwhile. NULL:
+ * no memory, or given up. */
+struct value *stream_try_copy(const struct value *value, struct slice key, bool has_expire,
+                              const struct stream_pauses *pauses)
+    __attribute__((warn_unused_result));
 
 /* ---- Pictures: a stream as it was at one moment, told in slices while it goes on changing ---- */
 

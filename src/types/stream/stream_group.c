@@ -21,7 +21,14 @@
 #include "base/work.h"
 #include "types/stream/stream_internal.h"
 
-enum { FREE_STEP = 256 }; /* Pending entries that one step of a job frees: about 20 us. */
+enum {
+    FREE_STEP = 256, /* Pending entries that one step of a job frees: about 20 us. */
+#ifdef OURO_HOSTILE
+    COPY_STEP = 2,
+#else
+    COPY_STEP = 64, /* Pending entries that are copied between two pauses: about 10 us. */
+#endif
+};
 
 /* ---- Orders ---- */
 
@@ -322,6 +329,16 @@ void consumer_free(struct stream_consumer *consumer)
     mem_free_sized(consumer, consumer_size(consumer));
 }
 
+bool stream_consumer_clear_step(struct stream_group *group, struct stream_consumer *consumer,
+                                size_t max)
+{
+    const struct order *own = &consumer->pending;
+    for (; max > 0 && order_count(own) > 0; max--) {
+        stream_pending_remove(group, order_at(own, order_count(own) - 1));
+    }
+    return order_count(own) == 0;
+}
+
 size_t stream_consumer_remove(struct stream_group *group, struct stream_consumer *consumer)
 {
     size_t count = order_count(&consumer->pending);
@@ -418,7 +435,8 @@ void stream_pending_remove(struct stream_group *group, struct stream_pending *pe
 /* ---- Copies ---- */
 
 /* The pending entries of the copy's group, still without consumers. */
-static bool pending_try_copy(struct stream_group *copy, const struct stream_group *group)
+static bool pending_try_copy(struct stream_group *copy, const struct stream_group *group,
+                             const struct stream_pauses *pauses)
 {
     struct order_cursor cursor;
     const struct stream_pending *pending = order_seek(&group->pending, 0, &cursor);
@@ -431,11 +449,15 @@ static bool pending_try_copy(struct stream_group *copy, const struct stream_grou
                                         .delivered_ms = pending->delivered_ms,
                                         .delivery_count = pending->delivery_count};
         order_append(&copy->pending, twin);
+        if (order_count(&copy->pending) % COPY_STEP == 0 && !stream_goes_on(pauses)) {
+            return false;
+        }
     }
     return true;
 }
 
-static bool consumer_try_copy(struct stream_group *copy, const struct stream_consumer *consumer)
+static bool consumer_try_copy(struct stream_group *copy, const struct stream_consumer *consumer,
+                              const struct stream_pauses *pauses)
 {
     struct order_cursor cursor;
     struct stream_consumer *twin =
@@ -449,28 +471,33 @@ static bool consumer_try_copy(struct stream_group *copy, const struct stream_con
         struct stream_pending *entry = stream_pending_find(&copy->pending, pending->id);
         entry->consumer = twin;
         order_append(&twin->pending, entry);
-    }
-    return true;
-}
-
-static bool group_try_fill(struct stream_group *copy, const struct stream_group *group)
-{
-    struct order_cursor cursor;
-    copy->last_id = group->last_id;
-    copy->entries_read = group->entries_read;
-    if (!pending_try_copy(copy, group)) {
-        return false;
-    }
-    const struct stream_consumer *consumer = order_seek(&group->consumers, 0, &cursor);
-    for (; consumer != NULL; consumer = order_next(&cursor)) {
-        if (!consumer_try_copy(copy, consumer)) {
+        if (order_count(&twin->pending) % COPY_STEP == 0 && !stream_goes_on(pauses)) {
             return false;
         }
     }
     return true;
 }
 
-bool groups_try_copy(struct stream *to, const struct order *from)
+static bool group_try_fill(struct stream_group *copy, const struct stream_group *group,
+                           const struct stream_pauses *pauses)
+{
+    struct order_cursor cursor;
+    copy->last_id = group->last_id;
+    copy->entries_read = group->entries_read;
+    if (!pending_try_copy(copy, group, pauses)) {
+        return false;
+    }
+    const struct stream_consumer *consumer = order_seek(&group->consumers, 0, &cursor);
+    for (; consumer != NULL; consumer = order_next(&cursor)) {
+        if (!consumer_try_copy(copy, consumer, pauses)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool groups_try_copy(struct stream *to, const struct order *from,
+                     const struct stream_pauses *pauses)
 {
     struct order_cursor cursor;
     const struct stream_group *group = order_seek(from, 0, &cursor);
@@ -480,7 +507,7 @@ bool groups_try_copy(struct stream *to, const struct order *from)
             return false;
         }
         order_append(&to->groups, copy);
-        if (!group_try_fill(copy, group)) {
+        if (!group_try_fill(copy, group, pauses)) {
             return false;
         }
     }

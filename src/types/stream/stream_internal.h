@@ -155,13 +155,19 @@ const char *item_read(const char *at, struct stream_item *item);
 
 /* ---- stream_group.c ---- */
 
+static inline bool stream_goes_on(const struct stream_pauses *pauses)
+{
+    return pauses == NULL || pauses->goes_on(pauses->context);
+}
+
 void groups_free(struct order *groups, struct work_queue *work);
 
 /* A group that nothing refers to any more; a consumer without pending entries. */
 void group_free(struct stream_group *group, struct work_queue *work);
 void consumer_free(struct stream_consumer *consumer);
 
-bool groups_try_copy(struct stream *to, const struct order *from);
+bool groups_try_copy(struct stream *to, const struct order *from,
+                     const struct stream_pauses *pauses);
 size_t groups_memory(const struct order *groups, size_t samples);
 size_t groups_effort(const struct order *groups);
 void groups_check(const struct order *groups);
