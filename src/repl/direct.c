@@ -52,7 +52,9 @@ static void end(struct direct *direct, const char *error)
     int64_t stream_db = direct->loader.facts.repl_db;
     link->transfer.direct = NULL;
     loader_deinit(&direct->loader);
-    host->load_ended(host->context, &figures);
+    if (error == NULL) {
+        host->note_loaded(host->context, &figures);
+    }
     repl_on_loaded(link->repl, error, stream_db);
     mem_free(direct);
 }
@@ -156,10 +158,8 @@ static bool direct_step(struct work_job *job)
 
 void direct_begin(struct link *link)
 {
-    const struct repl_host *host = &link->repl->options.host;
-    struct load_options options = {.len = 0};
+    struct load_options options = link->transfer.options;
     struct direct *direct = mem_zalloc(sizeof(*direct));
-    host->load_begins(host->context, &options);
     if (link->transfer.size > 0) {
         options.len = (uint64_t)link->transfer.size;
     }
@@ -187,15 +187,9 @@ void direct_stop(struct link *link)
         return;
     }
     work_cancel(exec_work(link->repl->exec), &direct->job);
-    if (direct->is_waiting) {
-        direct->is_waiting = false;
-    }
-    struct load_figures figures = direct_figures(link);
-    const struct repl_host *host = &link->repl->options.host;
     link->transfer.direct = NULL;
     loader_deinit(&direct->loader);
     mem_free(direct);
-    host->load_ended(host->context, &figures);
     if (!link->is_ending) {
         transfer_forget_data(link); /* Half a data set is worse than none. */
     }

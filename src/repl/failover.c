@@ -29,6 +29,11 @@ const char *failover_state_name(const struct repl *repl)
     return names[link_of(repl)->failover.state];
 }
 
+bool failover_is_on(const struct repl *repl)
+{
+    return link_of(repl)->failover.state != FAILOVER_NONE;
+}
+
 static void clear(struct repl *repl)
 {
     struct failover *failover = &link_of(repl)->failover;

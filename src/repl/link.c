@@ -349,7 +349,7 @@ bool link_drain(struct repl *repl, int64_t deadline_mono_us)
     if (transfer_wants_turn(link)) {
         transfer_turn(link);
     }
-    return false;
+    return link->transfer.has_flushed && !link->transfer.is_started;
 }
 
 /* ---- Life ---- */

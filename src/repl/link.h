@@ -110,7 +110,10 @@ struct transfer {
     char id[REPL_ID_LEN + 1]; /* Of the history that it begins. */
     int64_t offset;
     int64_t started_us;
-    bool has_begun_to_load; /* The old keys are gone. */
+    bool has_flushed;   /* The old keys are gone, and the server refuses commands: it loads. */
+    bool is_started;    /* The loader has begun. */
+    int64_t flushed_us; /* Monotonic. */
+    struct load_options options;
     struct spool *spool;
     struct direct *direct;
 };

@@ -33,8 +33,10 @@ bool repl_is_loading(const struct repl *repl, struct load_figures *figures)
     const struct link *link = link_of(repl);
     if (link->transfer.direct != NULL && figures != NULL) {
         *figures = direct_figures(link);
+    } else if (figures != NULL) {
+        *figures = (struct load_figures){.started_us = link->transfer.started_us};
     }
-    return link->transfer.direct != NULL;
+    return link->transfer.has_flushed;
 }
 
 /* ---- What is told ---- */

@@ -56,6 +56,12 @@ void repl_shift_id(struct repl *repl)
               repl->id2, (long long)repl->id2_offset, repl->id);
 }
 
+void repl_change_id(struct repl *repl)
+{
+    repl_draw_id(repl);
+    repl_forget_id2(repl);
+}
+
 /* ---- The backlog ---- */
 
 void repl_open_backlog(struct repl *repl)

@@ -38,12 +38,15 @@ struct repl_host {
 
     /* As a replica: all libraries of functions go. */
     void (*forget_functions)(void *context);
+    /* All keys are gone and others come: commands are refused until the end. Fills in what a loader
+     * needs. */
+    void (*load_begins)(void *context, struct load_options *options);
     /* Loads the snapshot of a primary, in the background; its end is told to repl_on_loaded. The
      * path is borrowed until then. NULL, or why it cannot begin. */
     const char *(*load)(void *context, const char *path);
-    /* The same around a loading that is not the server's: the options for it; and its end. */
-    void (*load_begins)(void *context, struct load_options *options);
-    void (*load_ended)(void *context, const struct load_figures *figures);
+    /* A snapshot was loaded without the server. */
+    void (*note_loaded)(void *context, const struct load_figures *figures);
+    void (*load_ended)(void *context);
 };
 
 struct repl_options {
@@ -88,6 +91,7 @@ struct repl_config {
     int64_t port;                /* Where this server listens. */
     const char *user, *password; /* masteruser, masterauth; "": none. */
     const char *dir, *file_name; /* Where a snapshot that was received goes. */
+    bool removes_files; /* It goes when it is loaded: rdb-del-sync-files without persistence. */
 };
 
 struct repl *repl_new(const struct repl_options *options);
@@ -142,6 +146,9 @@ void repl_restore(struct repl *repl, const struct repl_facts *facts);
  * loaded; a primary without them does not wipe replicas that have some (guard.c). */
 void repl_open(struct repl *repl, bool has_data);
 
+/* DEBUG CHANGE-REPL-ID: nobody can go on with our history. */
+void repl_change_id(struct repl *repl);
+
 /* Whom we follow; NULL: nobody. */
 const char *repl_primary(const struct repl *repl, int *port);
 
@@ -157,7 +164,8 @@ bool repl_may_refuse(const struct repl *repl);
 /* The link to the primary is up, or there is none to be had: we are the primary. */
 bool repl_is_fresh(const struct repl *repl);
 
-/* While a snapshot is loaded straight from the wire. */
+/* While the keys of the primary come in the place of ours. The figures are those of a snapshot that
+ * is loaded straight from the wire. */
 bool repl_is_loading(const struct repl *repl, struct load_figures *figures);
 
 /* ---- Gates: each NULL, or the text of the refusal ---- */

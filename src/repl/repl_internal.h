@@ -220,6 +220,7 @@ void link_role(const struct repl *repl, struct reply *out);
 int link_db(const struct repl *repl); /* That the primary's stream has selected. */
 
 const char *failover_state_name(const struct repl *repl);
+bool failover_is_on(const struct repl *repl); /* The stream must not move. */
 
 /* Why PSYNC from a replica with this history is refused by an empty primary, and why this client's
  * write or PING is; NULL: it is not. */

@@ -225,7 +225,7 @@ void replicas_tick(struct repl *repl)
     if (repl->replica_count == 0) {
         return;
     }
-    if (!repl->is_replica && repl->now->mono_us >= repl->next_ping_us &&
+    if (!repl->is_replica && repl->now->mono_us >= repl->next_ping_us && !failover_is_on(repl) &&
         feed_own(repl, slice_from_text(PING_TEXT))) {
         repl->next_ping_us = repl->now->mono_us + repl->config.ping_period_s * US_PER_SECOND;
     }

@@ -42,7 +42,11 @@
 #include "exec/aside.h"
 #include "repl/link.h"
 
-enum { FILE_MODE = 0644, SECOND_US = 1000 * 1000 };
+enum {
+    FILE_MODE = 0644,
+    SECOND_US = 1000 * 1000,
+    FREEING_US_MAX = 10 * SECOND_US, /* Longest wait for the old keys' memory. */
+};
 
 enum spool_doing {
     SPOOL_RESTS,
@@ -492,12 +496,22 @@ void transfer_on_wire_end(struct link *link)
 
 /* ---- Turns ---- */
 
+/* The old keys are being freed: so long the new ones wait, so that memory need not hold both. */
+static bool is_freed(const struct link *link)
+{
+    const struct repl *repl = link->repl;
+    return work_is_idle(exec_work(repl->exec)) ||
+           repl->now->mono_us - link->transfer.flushed_us > FREEING_US_MAX;
+}
+
 bool transfer_wants_turn(const struct link *link)
 {
     const struct transfer *transfer = &link->transfer;
     bool is_waiting = transfer->step == TRANSFER_LOADING || transfer->step == TRANSFER_DIRECT;
-    return link->state == LINK_TRANSFER && is_waiting && !transfer->has_begun_to_load &&
-           !aside_is_parked(link->repl->exec);
+    if (link->state != LINK_TRANSFER || !is_waiting || transfer->is_started) {
+        return false;
+    }
+    return transfer->has_flushed ? is_freed(link) : !aside_is_parked(link->repl->exec);
 }
 
 void transfer_forget_data(struct link *link)
@@ -519,12 +533,35 @@ void transfer_forget_data(struct link *link)
     exec_settle(repl->exec);
 }
 
+static void flush(struct link *link)
+{
+    struct transfer *transfer = &link->transfer;
+    const struct repl_host *host = &link->repl->options.host;
+    transfer_forget_data(link);
+    transfer->has_flushed = true;
+    transfer->flushed_us = link->repl->now->mono_us;
+    host->load_begins(host->context, &transfer->options);
+}
+
+/* Commands are executed again. */
+static void end_loading(struct link *link)
+{
+    const struct repl_host *host = &link->repl->options.host;
+    if (link->transfer.has_flushed) {
+        link->transfer.has_flushed = false;
+        host->load_ended(host->context);
+    }
+}
+
 void transfer_turn(struct link *link)
 {
     struct transfer *transfer = &link->transfer;
     const struct repl_host *host = &link->repl->options.host;
-    transfer->has_begun_to_load = true;
-    transfer_forget_data(link);
+    if (!transfer->has_flushed) {
+        flush(link);
+        return;
+    }
+    transfer->is_started = true;
     log_write(LOG_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
     if (transfer->step == TRANSFER_DIRECT) {
         direct_begin(link);
@@ -536,14 +573,29 @@ void transfer_turn(struct link *link)
     }
 }
 
+/* What was received becomes the server's snapshot, or goes. */
+static void keep_or_remove(struct link *link)
+{
+    struct spool *spool = link->transfer.spool;
+    if (spool == NULL) {
+        return;
+    }
+    ring_close_fd(link->repl->options.ring, spool->fd);
+    spool->fd = -1;
+    if (!link->repl->config.removes_files) {
+        spool_do(spool, SPOOL_RENAMES);
+    }
+    spool_drop(link);
+}
+
 void repl_on_loaded(struct repl *repl, const char *error, int64_t stream_db)
 {
     struct link *link = link_of(repl);
     struct transfer *transfer = &link->transfer;
-    struct spool *spool = transfer->spool;
-    if (link->state != LINK_TRANSFER || !transfer->has_begun_to_load) {
+    if (link->state != LINK_TRANSFER || !transfer->is_started) {
         return; /* Given up meanwhile. */
     }
+    end_loading(link);
     if (error != NULL) {
         log_write(LOG_WARNING,
                   "Failed trying to load the MASTER synchronization DB, and nothing of it is kept: "
@@ -553,12 +605,7 @@ void repl_on_loaded(struct repl *repl, const char *error, int64_t stream_db)
         link_drop_patiently(link);
         return;
     }
-    if (spool != NULL) {
-        ring_close_fd(repl->options.ring, spool->fd);
-        spool->fd = -1;
-        spool_do(spool, SPOOL_RENAMES);
-        spool_drop(link);
-    }
+    keep_or_remove(link);
     memcpy(repl->id, transfer->id, sizeof(repl->id));
     repl_forget_id2(repl);
     backlog_open(&repl->backlog, transfer->offset);
@@ -571,9 +618,8 @@ void repl_on_loaded(struct repl *repl, const char *error, int64_t stream_db)
 
 void transfer_abort(struct link *link)
 {
-    if (link->transfer.step == TRANSFER_DIRECT) {
-        direct_stop(link);
-    }
+    direct_stop(link);
+    end_loading(link);
     spool_drop(link);
     link->transfer.step = TRANSFER_NONE;
 }

@@ -98,6 +98,7 @@ struct config {
     int64_t replica_priority;
     char *replica_announce_ip;
     int64_t replica_announce_port;
+    bool rdb_removes_received;             /* rdb-del-sync-files */
     char *replicaof;                       /* "host port", or "". */
     char *primary_user, *primary_password; /* masteruser, masterauth */
     int64_t empty_guard_s;                 /* empty-primary-guard-timeout */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "repl/repl.h"
 #include "server/server.h"
 #include "types/string/string.h"
 
@@ -80,6 +81,15 @@ static void debug_active_expire(struct call *call)
     struct server *server = call->family;
     server->is_expiry_off = (int)number_at(call, 2) == 0;
     server_update_expiry(server);
+    reply_ok(call->out);
+}
+
+/* DEBUG CHANGE-REPL-ID */
+static void debug_change_repl_id(struct call *call)
+{
+    struct server *server = call->family;
+    log_write(LOG_WARNING, "Changing replication IDs after receiving change-repl-id");
+    repl_change_id(server->repl);
     reply_ok(call->out);
 }
 
@@ -356,6 +366,8 @@ static void debug_help(struct call *call)
     static const char *const lines[] = {
         "ASSERT",
         "    Crash by assertion failed.",
+        "CHANGE-REPL-ID",
+        "    Change the replication IDs of the instance: no replica can go on with its history.",
         "CLIENT-ENFORCE-REPLY-LIST <0|1>",
         "    Accepted, changes nothing.",
         "DIGEST",
@@ -417,6 +429,7 @@ static const struct {
     {"reload", debug_reload, 2, UINT32_MAX},
     {"set-active-expire", debug_active_expire, 3, 3},
     {"pause-cron", debug_pause_cron, 3, 3},
+    {"change-repl-id", debug_change_repl_id, 2, 2},
     {"set-disable-deny-scripts", debug_accept, 3, 3},
     {"client-enforce-reply-list", debug_accept, 3, 3},
     {"error", debug_error, 3, 3},

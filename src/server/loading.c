@@ -290,8 +290,6 @@ static void loading_on_received(void *context, const char *error)
     if (error == NULL) {
         note_end(server, &figures);
     }
-    exec_activate_gate(server->exec, GATE_LOADING, false);
-    server_update_expiry(server);
     repl_on_loaded(server->repl, error, figures.facts.repl_db);
     load_file_free(file); /* The error is its own. */
 }
@@ -303,17 +301,11 @@ const char *loading_receive(void *context, const char *path)
     int error;
     options.path = path;
     options.done = loading_on_received;
-    server->loading.next_log_us = server->now.mono_us + PROGRESS_US;
     server->loading.file = load_file_begin(&options, &error);
-    if (server->loading.file == NULL) {
-        return strerror(error == 0 ? ENOENT : -error);
-    }
-    exec_activate_gate(server->exec, GATE_LOADING, true);
-    server_update_expiry(server);
-    return NULL;
+    return server->loading.file != NULL ? NULL : strerror(error == 0 ? ENOENT : -error);
 }
 
-void loading_begins_elsewhere(void *context, struct load_options *options)
+void loading_begins(void *context, struct load_options *options)
 {
     struct server *server = context;
     *options = options_of(server).load;
@@ -322,12 +314,16 @@ void loading_begins_elsewhere(void *context, struct load_options *options)
     server_update_expiry(server);
 }
 
-void loading_ended_elsewhere(void *context, const struct load_figures *figures)
+void loading_ended(void *context)
 {
     struct server *server = context;
-    note_end(server, figures);
     exec_activate_gate(server->exec, GATE_LOADING, false);
     server_update_expiry(server);
+}
+
+void loading_note(void *context, const struct load_figures *figures)
+{
+    note_end(context, figures);
 }
 
 void loading_forget_functions(void *context)

@@ -146,8 +146,9 @@ void server_init_repl(struct server *server, bool is_threaded)
                  .on_role = on_role,
                  .forget_functions = loading_forget_functions,
                  .load = loading_receive,
-                 .load_begins = loading_begins_elsewhere,
-                 .load_ended = loading_ended_elsewhere,
+                 .load_begins = loading_begins,
+                 .note_loaded = loading_note,
+                 .load_ended = loading_ended,
                  .on_gate = server_update_write_gate,
                  .write_more = server_write_functions},
         .speaks = slice_from_text(OURO_REDIS_VERSION),
@@ -189,6 +190,7 @@ void server_apply_repl(struct server *server)
         .password = config->primary_password,
         .dir = config->dir,
         .file_name = config->db_filename,
+        .removes_files = config->rdb_removes_received && config->save[0] == '\0',
     };
     repl_configure(server->repl, &repl);
     update_role(server);

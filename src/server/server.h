@@ -164,14 +164,13 @@ void loading_begin(struct server *server);
  * nothing was flushed where the file cannot be opened. */
 bool loading_reload(struct server *server, bool is_flushing, bool replaces);
 
-/* For the replica's side of replication (struct repl_host), with the server as their context: loads
- * a snapshot of the primary in the background; the same around a loading that is not ours; drops
- * all functions. */
+/* For the replica's side of replication (struct repl_host), with the server as their context. */
 struct load_options;
 struct load_figures;
+void loading_begins(void *context, struct load_options *options);
 const char *loading_receive(void *context, const char *path);
-void loading_begins_elsewhere(void *context, struct load_options *options);
-void loading_ended_elsewhere(void *context, const struct load_figures *figures);
+void loading_note(void *context, const struct load_figures *figures);
+void loading_ended(void *context);
 void loading_forget_functions(void *context);
 
 /* Gives up; loading_deinit follows when the ring is closed. */

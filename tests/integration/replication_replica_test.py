@@ -513,7 +513,177 @@ class Roles(Pair):
         self.assertEqual(info(self.down, "stats")["sync_partial_ok"], "1")
 
 
+class Failovers(Pair):
+    def setUp(self):
+        super().setUp()
+        self.follow()
+        self.level()
+
+    def assert_handed_over(self, old, new):
+        wait_until(lambda: info(new)["role"] == "master", SLOW)
+        wait_until(lambda: info(old)["role"] == "slave", SLOW)
+        level(new, old)
+        self.assertEqual(info(old)["master_failover_state"], "no-failover")
+
+    def test_a_redis_primary_hands_over_to_us_and_we_hand_back(self):
+        self.up.call("SET", "a", "1")
+        self.assertEqual(self.up.call("FAILOVER"), "OK")
+        self.assert_handed_over(self.up, self.down)
+        self.assertEqual(self.down.call("SET", "a", "2"), "OK")
+        wait_until(lambda: "state=online" in info(self.down).get("slave0", ""), SLOW)
+        self.assertEqual(self.down.call("FAILOVER", "TO", "127.0.0.1", self.primary.port,
+                                        "TIMEOUT", 50000), "OK")
+        self.assert_handed_over(self.down, self.up)
+        self.assertEqual(self.up.call("SET", "a", "3"), "OK")
+        self.level()
+        self.assertEqual(self.down.call("GET", "a"), b"3")
+        self.assertEqual(info(self.up, "stats")["sync_full"], "1")
+
+    def lead(self):
+        """We become the primary, with the redis-server as our replica."""
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        level(self.down, self.up)
+        wait_until(lambda: "state=online" in info(self.down).get("slave0", ""), SLOW)
+
+    def test_a_failover_that_nobody_can_take_ends_by_its_timeout_or_by_abort(self):
+        self.lead()
+        self.up.call("DEBUG", "SLEEP", 0)
+        os.kill(self.primary.process.pid, signal.SIGSTOP)
+        try:
+            self.down.call("SET", "a", "1")
+            self.assertEqual(self.down.call("FAILOVER", "TIMEOUT", 300), "OK")
+            self.assertEqual(info(self.down)["master_failover_state"], "waiting-for-sync")
+            self.assertEqual(self.down.call("REPLICAOF", "NO", "ONE"),
+                             "ERR REPLICAOF not allowed while failing over.")
+            self.assertEqual(self.down.call("SET", "a", "2"), "OK")  # Held back until it is over.
+            self.assertEqual(info(self.down)["master_failover_state"], "no-failover")
+            self.assertEqual(self.down.call("FAILOVER"), "OK")
+            self.assertEqual(self.down.call("FAILOVER"), "ERR FAILOVER already in progress.")
+            self.assertEqual(self.down.call("FAILOVER", "ABORT"), "OK")
+            self.assertEqual(self.down.call("FAILOVER", "ABORT"), "ERR No failover in progress.")
+            self.assertEqual(self.down.call("SET", "a", "3"), "OK")
+        finally:
+            os.kill(self.primary.process.pid, signal.SIGCONT)
+        level(self.down, self.up)
+        self.assertEqual(self.up.call("GET", "a"), b"3")
+
+    def test_a_failover_by_force_that_is_refused_makes_us_primary_again(self):
+        self.lead()
+        os.kill(self.primary.process.pid, signal.SIGSTOP)
+        self.down.call("SET", "a", "1")
+        self.assertEqual(self.down.call("FAILOVER", "TO", "127.0.0.1", self.primary.port, "FORCE",
+                                        "TIMEOUT", 200), "OK")
+        wait_until(lambda: info(self.down)["role"] == "slave", SLOW)
+        self.assertEqual(info(self.down)["master_failover_state"], "failover-in-progress")
+        self.assertEqual(self.down.call("FAILOVER", "ABORT"), "OK")
+        os.kill(self.primary.process.pid, signal.SIGCONT)
+        self.assertEqual(info(self.down)["role"], "master")
+        self.assertEqual(self.down.call("SET", "a", "2"), "OK")
+
+    def test_bad_arguments_of_failover(self):
+        self.lead()
+        for words, error in (
+                (("TIMEOUT", 0), "ERR FAILOVER timeout must be greater than 0"),
+                (("TIMEOUT", "x"), "ERR value is not an integer or out of range"),
+                (("TO", "127.0.0.1"), "ERR syntax error"),
+                (("TO", "127.0.0.1", "1"), "ERR FAILOVER target HOST and PORT is not a replica."),
+                (("FORCE",), "ERR FAILOVER with force option requires both a timeout and target "
+                             "HOST and IP."),
+                (("FORCE", "FORCE"), "ERR syntax error"),
+                (("ABORT",), "ERR No failover in progress.")):
+            self.assertEqual(self.down.call("FAILOVER", *words), error)
+        self.up.call("REPLICAOF", "NO", "ONE")
+        wait_until(lambda: info(self.down)["connected_slaves"] == "0", SLOW)
+        self.assertEqual(self.down.call("FAILOVER"), "ERR FAILOVER requires connected replicas.")
+
+
+class Guard(Pair):
+    """A primary that comes back without its data, and a redis-server that has it."""
+
+    def begin(self, *args):
+        self.follow("--empty-primary-guard-timeout", "600", *args)
+        fill(self.up)
+        self.level()
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        level(self.down, self.up)
+        self.keys = self.up.call("DBSIZE")
+        self.replica.kill()
+        for name in os.listdir(self.replica.directory):
+            if name.endswith(".rdb"):
+                os.remove(os.path.join(self.replica.directory, name))
+        at = self.replica.args.index("--replicaof")
+        del self.replica.args[at:at + 2]
+        self.replica.start()
+        self.down = self.connect(self.replica)
+
+    def test_it_does_not_wipe_its_replica_and_tells_sentinel_to_look_elsewhere(self):
+        self.begin()
+        self.assertEqual(self.down.call("PING"), "PONG")
+        with Conn(self.replica.port, timeout=SLOW) as sentinel:
+            sentinel.call("CLIENT", "SETNAME", "sentinel-12345678-cmd")
+            wait_until(lambda: sentinel.call("PING").startswith("NOTREADY "), SLOW)
+            self.assertEqual(self.down.call("PING"), "PONG")
+            self.assertEqual(self.down.call("SET", "a", "1")[:9], "NOTREADY ")
+            self.assertEqual(self.up.call("DBSIZE"), self.keys)
+            # What Sentinel does then.
+            self.up.call("REPLICAOF", "NO", "ONE")
+            self.assertEqual(sentinel.call("SLAVEOF", "127.0.0.1", self.primary.port), "OK")
+            self.assertEqual(sentinel.call("PING"), "PONG")
+        self.level()
+        self.assertEqual(self.down.call("DBSIZE"), self.keys)
+
+    def test_it_gives_way_to_those_who_say_so(self):
+        self.begin()
+        wait_until(lambda: b"it is not wiped" in self.replica.log(), SLOW)
+        self.assertEqual(self.down.call("REPLICAOF", "NO", "ONE"), "OK")
+        self.assertEqual(self.down.call("SET", "a", "1"), "OK")
+
+    def test_its_patience_ends(self):
+        self.begin("--empty-primary-guard-timeout", "1")
+        wait_until(lambda: b"it is not wiped" in self.replica.log(), SLOW)
+        wait_until(lambda: self.down.call("SET", "a", "1") == "OK", SLOW)
+
+    def test_the_first_key_disarms_it(self):
+        self.begin()
+        self.replica.kill()
+        self.replica.args += ["--maxclients", "1"]  # The redis-server cannot come yet.
+        self.replica.start()
+        with Conn(self.replica.port, timeout=SLOW) as conn:
+            wait_until(lambda: conn.call("SET", "a", "1") == "OK", SLOW)
+            conn.call("CONFIG", "SET", "maxclients", "100")
+            wait_until(lambda: b"Replication ID mismatch" in self.replica.log(), SLOW)
+            self.assertNotIn(b"it is not wiped", self.replica.log()[self.replica.log_start:])
+
+
 class Restarts(Pair):
+    def test_a_promoted_server_that_restarts_is_recognized_by_its_replica(self):
+        """What it was saved with becomes its second id."""
+        fill(self.up)
+        self.follow()
+        self.level()
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        level(self.down, self.up)
+        self.assertEqual(self.down.call("SAVE"), "OK")
+        at = self.replica.args.index("--replicaof")
+        del self.replica.args[at:at + 2]
+        self.replica.kill()
+        self.replica.start()
+        self.down = self.connect(self.replica)
+        level(self.down, self.up)
+        self.assertEqual(info(self.down, "stats")["sync_partial_ok"], "1")
+        self.assertEqual(data_of(self.replica.port), data_of(self.primary.port))
+
+    def test_a_file_that_was_received_goes_where_nothing_is_to_be_kept(self):
+        self.replica_args = ("--rdb-del-sync-files", "yes")
+        fill(self.up)
+        self.follow()
+        self.assert_same_data()
+        wait_until(lambda: not [name for name in os.listdir(self.replica.directory)
+                                if name.endswith(".rdb")], SLOW)
+
     def test_a_replica_that_was_killed_goes_on_where_its_snapshot_ends(self):
         fill(self.up)
         self.follow()
@@ -894,7 +1064,8 @@ class Scripted(unittest.TestCase):
 
         for load in ("disabled", "flush-before-load"):
             with self.subTest(load=load):
-                self.play(script, "--repl-diskless-load", load)
+                self.play(script, "--repl-diskless-load", load, "--replicaof", "no one")
+                self.conn.call("REPLICAOF", "127.0.0.1", self.fake.port)
                 wait_until(lambda: info(self.conn)["master_sync_in_progress"] == "1", SLOW)
                 os.kill(self.server.process.pid, signal.SIGTERM)
                 self.assertEqual(self.server.process.wait(SLOW), 0)
