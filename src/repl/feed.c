@@ -12,6 +12,12 @@
  *     unit of one:    [SELECT] command
  *     of several:     [SELECT] MULTI command [SELECT] command ... EXEC
  *
+ * What only newer servers know, the expiry of fields, stands outside of MULTI and EXEC: an older
+ * replica passes over a command that it does not know, but would drop the whole transaction that
+ * holds one. So a unit may have parts, each enclosed for itself:
+ *
+ *     MULTI HSET SET EXEC   HPEXPIREAT   MULTI ... EXEC
+ *
  * It is switched on while the backlog is open and this server is a primary. Otherwise exec has no
  * sink for commands, and a write pays one test for the possibility. On a replica the stream is the
  * primary's, byte for byte, and apply.c appends it.
@@ -130,23 +136,43 @@ static void encode_select(struct backlog *backlog, int db)
 
 /* ---- The sink ---- */
 
+/* The expiry of fields, which Redis has known since 7.4: HPEXPIREAT, HPERSIST. */
+static bool stands_alone(const struct effect *effect)
+{
+    struct slice name = effect->args[0];
+    return name.len >= 8 && (name.data[1] | 0x20) == 'p' &&
+           (slice_is(name, "hpexpireat") || slice_is(name, "hpersist"));
+}
+
+static void part_end(struct repl *repl)
+{
+    if (repl->feed.part_count > 1) {
+        backlog_append(&repl->backlog, slice_from_text(EXEC_TEXT));
+    }
+    repl->feed.part_count = 0;
+}
+
 static void on_command(void *context, const struct effect *effect)
 {
     struct repl *repl = context;
     struct feed *feed = &repl->feed;
     struct backlog *backlog = &repl->backlog;
     int db = (int)db_index(effect->db);
-    if (feed->unit_count == 1) {
-        backlog_insert(backlog, feed->unit_at + 1, slice_from_text(MULTI_TEXT));
+    bool is_alone = stands_alone(effect);
+    if (is_alone) {
+        part_end(repl);
+    } else if (feed->part_count == 1) {
+        backlog_insert(backlog, feed->part_at + 1, slice_from_text(MULTI_TEXT));
     }
     if (db != feed->db) {
         encode_select(backlog, db);
         feed->db = db;
     }
-    if (feed->unit_count == 0) {
-        feed->unit_at = backlog->written;
+    if (feed->part_count == 0) {
+        feed->part_at = backlog->written;
     }
-    feed->unit_count++;
+    feed->is_in_unit = true;
+    feed->part_count += !is_alone;
     encode(backlog, effect);
 }
 
@@ -155,13 +181,11 @@ static void on_end(void *context, uint64_t count)
     struct repl *repl = context;
     struct feed *feed = &repl->feed;
     (void)count; /* The feed may have been switched on in the middle. */
-    if (feed->unit_count == 0) {
+    if (!feed->is_in_unit) {
         return;
     }
-    if (feed->unit_count > 1) {
-        backlog_append(&repl->backlog, slice_from_text(EXEC_TEXT));
-    }
-    feed->unit_count = 0;
+    part_end(repl);
+    feed->is_in_unit = false;
     backlog_show(&repl->backlog);
     struct session *session = exec_unit_client(repl->exec);
     if (session != NULL) {
@@ -199,7 +223,7 @@ void feed_forget_db(struct repl *repl)
 
 bool feed_own(struct repl *repl, struct slice encoded)
 {
-    if (repl->feed.unit_count != 0) {
+    if (repl->feed.is_in_unit) {
         return false;
     }
     backlog_append(&repl->backlog, encoded);

@@ -58,8 +58,9 @@ enum replica_excluded {
 struct feed {
     int db;              /* That the stream has selected; -1: none. */
     bool is_on;          /* Commands are told and encoded. */
-    int64_t unit_at;     /* Offset before the unit's first command. */
-    uint64_t unit_count; /* Commands of the unit so far; 0: none has begun. */
+    bool is_in_unit;     /* Something of a unit is in the backlog, and not shown yet. */
+    int64_t part_at;     /* Offset before the first command of what MULTI and EXEC will enclose. */
+    uint64_t part_count; /* Commands of it so far. */
 };
 
 struct wait_list {

@@ -26,7 +26,7 @@ enum {
     US_PER_SECOND = 1000000,
 };
 
-#define PING_TEXT "*1\r\n$4\r\nPING\r\n"
+#define PING_TEXT "*1\r\n$4\r\nping\r\n"
 
 /* ---- Names ---- */
 

@@ -432,7 +432,7 @@ static bool may_begin(const struct sync *sync)
 {
     struct repl *repl = sync->repl;
     return is_round_over(sync) && !saver_is_busy(repl->options.saver) &&
-           !aside_is_parked(repl->exec) && repl->feed.unit_count == 0;
+           !aside_is_parked(repl->exec) && !repl->feed.is_in_unit;
 }
 
 /* Begins a round when it is due. */

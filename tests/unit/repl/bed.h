@@ -7,11 +7,14 @@
 #include "commands/commands.h"
 #include "exec/multi.h"
 #include "repl/repl_internal.h"
+#include "ring/sim.h"
 #include "tests/unit/exec/fixture.h"
 #include "types/limits.h"
 
 struct repl_bed {
     struct fixture fixture;
+    struct sim_world *world;
+    struct ring *ring;
     struct repl *repl;
     struct connection_family identity;
     struct type_limits limits;
@@ -34,8 +37,11 @@ static inline void bed_open(struct repl_bed *bed)
     bed->identity = (struct connection_family){"7.2.0", "standalone", "master"};
     bed->limits = (struct type_limits){.hash_entries = 512, .hash_value = 64};
     commands_register_all(bed->fixture.exec, &bed->identity, &bed->limits);
+    bed->world = sim_world_new(&(struct sim_options){.seed = test_seed()});
+    bed->ring = sim_node_start(bed->world, 0);
     bed->repl = repl_new(&(struct repl_options){
         .exec = bed->fixture.exec,
+        .ring = bed->ring,
         .lent_bytes = &bed->fixture.pool.orphaned_bytes,
         .host = {.context = bed, .on_gate = bed_on_gate},
     });
@@ -63,6 +69,8 @@ static inline void bed_shut(struct repl_bed *bed)
     repl_stop(bed->repl);
     fake_shut(&bed->fixture.client);
     repl_free(bed->repl);
+    ring_close(bed->ring);
+    sim_world_free(bed->world);
     exec_free(bed->fixture.exec);
     work_drain(&bed->fixture.work);
     keyspace_free(bed->fixture.keyspace);

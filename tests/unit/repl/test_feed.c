@@ -80,6 +80,35 @@ TEST(feed, wraps_several_commands_of_a_unit)
     bed_shut(&bed);
 }
 
+TEST(feed, what_old_replicas_do_not_know_stands_outside_of_transactions)
+{
+    struct repl_bed bed;
+    bed_open(&bed);
+    bed_begin(&bed);
+    CHECK_EFFECT(&bed, "hsetex h EX 10 fields 1 f v",
+                 "SELECT 0 | HSET h f v | HPEXPIREAT h 1010000 FIELDS 1 f");
+    (void)say(&bed.fixture, "multi");
+    (void)say(&bed.fixture, "set a 1");
+    (void)say(&bed.fixture, "set b 1");
+    (void)say(&bed.fixture, "hpersist h fields 1 f");
+    (void)say(&bed.fixture, "hexpire h 20 fields 1 f");
+    (void)say(&bed.fixture, "set c 1");
+    CHECK_EFFECT(&bed, "exec",
+                 "MULTI | set a 1 | set b 1 | EXEC | HPERSIST h FIELDS 1 f | "
+                 "HPEXPIREAT h 1020000 FIELDS 1 f | set c 1");
+    (void)say(&bed.fixture, "multi");
+    (void)say(&bed.fixture, "select 1");
+    (void)say(&bed.fixture, "hset h f v");
+    (void)say(&bed.fixture, "select 0");
+    (void)say(&bed.fixture, "hexpire h 30 fields 1 f");
+    (void)say(&bed.fixture, "del a");
+    (void)say(&bed.fixture, "del b");
+    CHECK_EFFECT(&bed, "exec",
+                 "SELECT 1 | hset h f v | SELECT 0 | HPEXPIREAT h 1030000 FIELDS 1 f | "
+                 "MULTI | del a | del b | EXEC");
+    bed_shut(&bed);
+}
+
 TEST(feed, whoever_is_served_comes_after_what_served_him)
 {
     struct repl_bed bed;
@@ -100,9 +129,9 @@ TEST(feed, own_commands_wait_for_the_end_of_a_unit)
     struct repl_bed bed;
     bed_open(&bed);
     bed_begin(&bed);
-    bed.repl->feed.unit_count = 1; /* As while a script is parked. */
+    bed.repl->feed.is_in_unit = true; /* As while a script is parked. */
     CHECK(!feed_own(bed.repl, slice_from_text("*1\r\n$4\r\nPING\r\n")));
-    bed.repl->feed.unit_count = 0;
+    bed.repl->feed.is_in_unit = false;
     CHECK(feed_own(bed.repl, slice_from_text("*1\r\n$4\r\nPING\r\n")));
     CHECK(is_text(bed_stream(&bed), "PING"));
     bed_shut(&bed);

@@ -154,11 +154,11 @@ TEST(primary, pings_go_into_the_stream)
     bed_begin(&bed);
     attach(&bed, &replica, 1);
     bed_pass_ms(&bed, 10000);
-    CHECK(is_text(received(&bed, &replica), "PING"));
+    CHECK(is_text(received(&bed, &replica), "ping"));
     bed_pass_ms(&bed, 9000);
     CHECK(is_text(received(&bed, &replica), ""));
     bed_pass_ms(&bed, 1000);
-    CHECK(is_text(received(&bed, &replica), "PING"));
+    CHECK(is_text(received(&bed, &replica), "ping"));
     fake_shut(&replica);
     bed_shut(&bed);
 }
