@@ -49,7 +49,7 @@ enum {
     BLOCK_LEN_MAX = 1024,
     LEND_LEN_MIN = 64, /* Shorter parts are copied. */
     SPANS_MIN = 2,     /* The first ring. */
-    TRIM_MAX = 1,      /* Spans forgotten at a time. */
+    TRIM_MAX = 1,      /* Spans forgotten at a time, above those that came. */
 };
 #else
 enum {
@@ -366,21 +366,27 @@ static int64_t first_needed(const struct backlog *backlog)
     return first;
 }
 
-bool backlog_trim(struct backlog *backlog)
+/* Forgets at most `max` spans. True: there is more. */
+static bool trim(struct backlog *backlog, uint64_t max)
 {
     int64_t first = first_needed(backlog);
-    for (unsigned i = 0; backlog->head < backlog->tail; i++) {
+    for (uint64_t i = 0; backlog->head < backlog->tail; i++) {
         struct backlog_span *span = span_at(backlog, backlog->head);
         if (span_end(span) > first) {
             return false;
         }
-        if (i == TRIM_MAX) {
+        if (i == max) {
             return true;
         }
         span_free(backlog, span);
         backlog->head++;
     }
     return false;
+}
+
+bool backlog_trim(struct backlog *backlog)
+{
+    return trim(backlog, TRIM_MAX);
 }
 
 void backlog_show(struct backlog *backlog)
@@ -391,7 +397,9 @@ void backlog_show(struct backlog *backlog)
     }
     int64_t oldest_end = span_end(span_at(backlog, backlog->head));
     if (__builtin_expect(backlog->shown - oldest_end >= backlog->size, 0)) {
-        (void)backlog_trim(backlog); /* The rest with the next commands. */
+        /* More than came: the rest with the next commands. */
+        (void)trim(backlog, backlog->tail - backlog->trimmed_tail + TRIM_MAX);
+        backlog->trimmed_tail = backlog->tail;
     }
 }
 

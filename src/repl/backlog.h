@@ -33,6 +33,7 @@ struct backlog {
     struct backlog_span *spans; /* A ring: number n is at n & (cap - 1). */
     uint64_t head, tail;        /* Numbers of the oldest span, and of the one after the newest. */
     uint64_t cap;               /* A power of two, or 0. */
+    uint64_t trimmed_tail;      /* Tail when spans were last forgotten. */
     int64_t shown;              /* Offset of the last byte that can be seen. */
     int64_t written;            /* Offset of the last byte. */
     int64_t size;               /* Bytes that are kept at least: repl-backlog-size. */

@@ -303,6 +303,9 @@ static void begin_full(struct repl *repl, struct session *session)
 /* Why nobody can become a replica now; NULL: nothing. */
 static const char *sync_refusal(const struct call *call)
 {
+    if (failover_is_on(call->family)) {
+        return "NOMASTERLINK Can't SYNC while failing over";
+    }
     if (!repl_is_fresh(call->family)) {
         return "NOMASTERLINK Can't SYNC while not connected with my master";
     }

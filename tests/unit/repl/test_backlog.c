@@ -253,6 +253,24 @@ TEST(backlog, inserts_before_large_values_too)
     bed_deinit(&bed);
 }
 
+TEST(backlog, units_of_many_large_values_are_forgotten_as_fast_as_they_come)
+{
+    struct bed bed;
+    bed_init(&bed, 100000);
+    for (unsigned i = 0; i < 100; i++) {
+        for (unsigned j = 0; j < 20; j++) {
+            struct blob *value = blob_of('v', 20000);
+            backlog_append(&bed.backlog, slice_from_text("SET "));
+            backlog_append_blob(&bed.backlog, value, 0, value->len);
+            blob_drop(value);
+        }
+        backlog_show(&bed.backlog);
+    }
+    CHECK(bed.lent_bytes < 21 * 2 * 20000 + 300000);
+    backlog_check(&bed.backlog);
+    bed_deinit(&bed);
+}
+
 TEST(backlog, without_memory_it_is_broken_until_it_is_closed)
 {
     struct bed bed;
