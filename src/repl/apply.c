@@ -111,7 +111,7 @@ static void refuse(struct link *link, const struct exec_plan *plan)
 {
     char at[128];
     snprintf(at, sizeof(at), ", at offset %lld of the stream. The link is closed.",
-             (long long)(backlog_end(&link->repl->backlog) + 1));
+             (long long)backlog_end(&link->repl->backlog) + 1);
     log_command("CRITICAL: the master sent a command that this server cannot execute: ", plan, at);
     link_drop_patiently(link);
 }
@@ -278,7 +278,7 @@ static bool after_window(struct link *link, enum resp_result stopped_at)
     default:
         log_write(LOG_WARNING, "Protocol error from the master: %s, at offset %lld of the stream",
                   stopped_at == RESP_ERROR ? parser->error : "no command",
-                  (long long)(backlog_end(&link->repl->backlog) + 1));
+                  (long long)backlog_end(&link->repl->backlog) + 1);
         link->has_history = false;
         link_drop_patiently(link);
         return false;

@@ -196,17 +196,22 @@ static void lookup_tick(struct link *link)
         fail_to_connect(link, gai_strerror(error));
         return;
     }
+    const struct addrinfo *found = link->lookup->request.ar_result;
     unsigned count = 0;
-    for (struct addrinfo *at = link->lookup->request.ar_result; at != NULL; at = at->ai_next) {
+    for (const struct addrinfo *at = found; at != NULL; at = at->ai_next) {
         count++;
     }
-    struct addrinfo *chosen = link->lookup->request.ar_result;
-    for (unsigned i = 0; count != 0 && i < link->attempts % count; i++) {
-        chosen = chosen->ai_next;
+    for (unsigned i = 0; i < link->attempts % (count == 0 ? 1 : count); i++) {
+        found = found->ai_next;
+    }
+    if (found == NULL) {
+        stop_lookup(link);
+        fail_to_connect(link, "the name has no address");
+        return;
     }
     struct sockaddr_storage address;
-    memcpy(&address, chosen->ai_addr, chosen->ai_addrlen);
-    socklen_t len = chosen->ai_addrlen;
+    socklen_t len = found->ai_addrlen;
+    memcpy(&address, found->ai_addr, len);
     stop_lookup(link);
     connect_to(link, (const struct sockaddr *)&address, len);
 }
@@ -339,12 +344,14 @@ void link_tick(struct repl *repl)
 bool link_drain(struct repl *repl, int64_t deadline_mono_us)
 {
     struct link *link = link_of(repl);
-    if (link->wire != NULL && link->wire->is_doomed) {
+    struct wire *wire = link->wire;
+    if (wire != NULL && wire->is_doomed) {
         log_write(LOG_NOTICE, "The link to the master was closed by a client");
         link_drop(link, 0);
+        return false;
     }
     if (link->state == LINK_CONNECTED) {
-        return link->wire->is_ready && apply_run(link, deadline_mono_us);
+        return wire != NULL && wire->is_ready && apply_run(link, deadline_mono_us);
     }
     if (transfer_wants_turn(link)) {
         transfer_turn(link);

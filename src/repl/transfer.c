@@ -519,7 +519,7 @@ void transfer_forget_data(struct link *link)
     struct repl *repl = link->repl;
     struct slice flush[] = {slice_from_text("FLUSHALL")};
     log_write(LOG_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
-    if (saver_is_on(repl->options.saver)) {
+    if (repl->options.saver != NULL && saver_is_on(repl->options.saver)) {
         saver_abort(repl->options.saver); /* What it saves is no more. */
     }
     replicas_drop_all(repl, "a full synchronization with our primary begins");
