@@ -158,6 +158,7 @@ static void note_ack(struct repl *repl, struct replica *replica, struct slice te
     replica->acked = offset > replica->acked ? offset : replica->acked;
     replica->acked_us = repl->now->mono_us;
     sync_acked(repl->sync, replica);
+    replica->has_acked = replica->has_acked || replica->state == REPLICA_ONLINE;
     if (replica->awaits_ack && replica->state == REPLICA_ONLINE) {
         replica->awaits_ack = false;
     }
@@ -288,6 +289,7 @@ static bool try_partial(struct repl *repl, struct call *call, int64_t next, cons
               "starting from offset %lld.",
               name, (long long)backlog_cursor_behind(&replica->cursor), (long long)next);
     become_replica(repl, session, REPLICA_ONLINE);
+    replica->has_acked = true; /* What came before `next` it has. */
     replicas_count_good(repl);
     return true;
 }

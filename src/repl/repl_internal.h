@@ -40,9 +40,10 @@ struct replica {
     bool is_cut_off;       /* Is being closed. */
     char *announced_ip;    /* REPLCONF ip-address; owned, or NULL. */
     int announced_port;    /* REPLCONF listening-port. */
-    int64_t acked;         /* Offset of the last acknowledgement; 0: none. */
-    int64_t acked_us;      /* When it came, or when the replica came online; monotonic. */
-    int64_t soft_since_us; /* Above the soft output limit since then; 0: it is not. */
+    bool has_acked;   /* What it got at first, it has: it has acknowledged something, or went on. */
+    int64_t acked;    /* Offset of the last acknowledgement; 0: none. */
+    int64_t acked_us; /* When it came, or when the replica came online; monotonic. */
+    int64_t soft_since_us;        /* Above the soft output limit since then; 0: it is not. */
     struct backlog_cursor cursor; /* Open from SENDING on. */
 
     /* sync.c's own. */

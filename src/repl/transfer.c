@@ -45,6 +45,7 @@
 enum {
     FILE_MODE = 0644,
     SECOND_US = 1000 * 1000,
+    END_TURN_US = 10000,
     FREEING_US_MAX = 10 * SECOND_US, /* Longest wait for the old keys' memory. */
 };
 
@@ -626,8 +627,9 @@ void transfer_abort(struct link *link)
 
 void transfer_deinit(struct link *link)
 {
+    struct ring *ring = link->repl->options.ring;
     while (link->spool_count != 0) {
-        ring_turn(link->repl->options.ring, 0);
+        ring_turn(ring, ring_mono_us(ring) + END_TURN_US);
     }
 }
 

@@ -37,7 +37,8 @@ static int64_t count_acks(const struct repl *repl, int64_t offset)
     for (const struct list *node = repl->replicas.next; node != &repl->replicas;
          node = node->next) {
         const struct replica *replica = LIST_OWNER(node, struct replica, link);
-        count += replica->state == REPLICA_ONLINE && replica->acked >= offset;
+        /* An offset of 0 proves nothing: writes before the first replica have it too. */
+        count += replica->state == REPLICA_ONLINE && replica->has_acked && replica->acked >= offset;
     }
     return count;
 }
