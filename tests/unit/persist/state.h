@@ -20,6 +20,7 @@ struct remembered {
     unsigned db_index;
     uint64_t key, content; /* Hashes. */
     int64_t expire_ms;
+    char name[24]; /* Its beginning, for people. */
 };
 
 struct state {
@@ -165,9 +166,11 @@ static inline void state_on_value(void *context, void *entry)
         state->cap = state->cap * 2 + 64;
         state->keys = mem_realloc(state->keys, state->cap * sizeof(*state->keys));
     }
-    state->keys[state->count++] = (struct remembered){.key = mix(9, value_key(value)),
-                                                      .content = digest_value(value),
-                                                      .expire_ms = value_expire_ms(value)};
+    struct slice key = value_key(value);
+    struct remembered *remembered = &state->keys[state->count++];
+    *remembered = (struct remembered){
+        .key = mix(9, key), .content = digest_value(value), .expire_ms = value_expire_ms(value)};
+    snprintf(remembered->name, sizeof(remembered->name), "%.*s", (int)key.len, key.data);
 }
 
 static inline int compare_keys(const void *a, const void *b)
@@ -201,19 +204,25 @@ static inline struct state state_of(struct keyspace *keyspace)
     return state;
 }
 
+/* Names the first difference on standard error. */
 static inline bool state_is_same(const struct state *one, const struct state *other)
 {
-    if (one->count != other->count) {
-        return false;
-    }
-    for (size_t i = 0; i < one->count; i++) {
+    size_t count = one->count < other->count ? one->count : other->count;
+    for (size_t i = 0; i < count; i++) {
         const struct remembered *a = &one->keys[i];
         const struct remembered *b = &other->keys[i];
-        if (compare_keys(a, b) != 0 || a->content != b->content || a->expire_ms != b->expire_ms) {
+        bool is_same_key = compare_keys(a, b) == 0;
+        if (!is_same_key || a->content != b->content || a->expire_ms != b->expire_ms) {
+            fprintf(stderr, "%s: db %u %s, %lld ms; db %u %s, %lld ms\n",
+                    is_same_key ? "one key differs" : "the keys differ", a->db_index, a->name,
+                    (long long)a->expire_ms, b->db_index, b->name, (long long)b->expire_ms);
             return false;
         }
     }
-    return true;
+    if (one->count != other->count) {
+        fprintf(stderr, "%zu keys and %zu\n", one->count, other->count);
+    }
+    return one->count == other->count;
 }
 
 /* The state that an RDB file holds; fails the test when the file is not whole. */
