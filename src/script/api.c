@@ -145,7 +145,8 @@ static void run_command(lua_State *lua, struct script_run *run, struct slice *ar
         run->has_written = true;
     }
     reply_forget(script); /* What an error raised in the middle of a reply may have left. */
-    exec_run_inner(script->exec, &script->session, args, count, SCRIPT_GATES);
+    exec_run_entry(script->exec, &script->session, entry,
+                   &(struct args){.at = args, .count = count}, SCRIPT_GATES);
     struct slice bytes = reply_flat(script);
     int top = lua_gettop(lua);
     bool is_read = value_push_reply(lua, &bytes, script->reply.protocol);

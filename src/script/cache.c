@@ -120,29 +120,28 @@ static void trim(struct script *script)
     }
 }
 
-static void free_all(struct script *script)
+void cache_free(struct cache *take_cache, struct retired *breath)
 {
-    struct cache *cache = script->cache;
-    for (size_t i = 0; i < cache->slot_count; i++) {
-        while (cache->slots[i] != NULL) {
-            drop(script, cache->slots[i]);
+    for (size_t i = 0; i < take_cache->slot_count; i++) {
+        struct cached *next;
+        for (struct cached *script = take_cache->slots[i]; script != NULL; script = next) {
+            next = script->next;
+            mem_free(script);
+            retire_breathe(breath);
         }
     }
-}
-
-void cache_free(struct script *script)
-{
-    free_all(script);
-    mem_free(script->cache->slots);
-    mem_free(script->cache);
-    script->cache = NULL;
+    mem_free(take_cache->slots);
+    mem_free(take_cache);
 }
 
 /* The vm is made anew, so that nothing of a script outlives it. */
-void cache_flush(struct script *script)
+static void flush(struct script *script)
 {
-    free_all(script);
-    vm_close(&script->eval);
+    struct flushed flushed = {.cache = script->cache,
+                              .pieces = script->pieces - script->library_pieces};
+    script->pieces = script->library_pieces;
+    script->cache = cache_new();
+    retire(script, &script->eval, &flushed);
     bool is_open = vm_open(&script->eval, script);
     (void)is_open; /* Without memory EVAL says so. */
 }
@@ -152,145 +151,7 @@ size_t cache_count(const struct cache *cache)
     return cache->count;
 }
 
-/* ---- The first line -------------------------------------------------------------------------- */
-
-static const char *const flag_names[] = {"no-writes", "allow-oom", "allow-stale", "no-cluster",
-                                         "allow-cross-slot-keys"};
-enum { FLAG_COUNT = sizeof(flag_names) / sizeof(flag_names[0]) };
-
-uint32_t script_flag_of(struct slice name)
-{
-    for (unsigned i = 0; i < FLAG_COUNT; i++) {
-        if (slice_equal(name, slice_from_text(flag_names[i]))) {
-            return (uint32_t)1 << i;
-        }
-    }
-    return 0;
-}
-
-const char *script_flag_name(unsigned index)
-{
-    return index < FLAG_COUNT ? flag_names[index] : NULL;
-}
-
-/* Takes the next word off `rest`; words are parted by spaces. */
-static bool next_word(struct slice *rest, struct slice *word)
-{
-    size_t from = 0;
-    while (from < rest->len && isspace((unsigned char)rest->data[from])) {
-        from++;
-    }
-    size_t to = from;
-    while (to < rest->len && !isspace((unsigned char)rest->data[to])) {
-        to++;
-    }
-    *word = slice_part(*rest, from, to - from);
-    *rest = slice_part(*rest, to, SIZE_MAX);
-    return word->len != 0;
-}
-
-static bool starts_with(struct slice text, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    return text.len >= len && memcmp(text.data, prefix, len) == 0;
-}
-
-static bool read_flags(struct slice list, struct shebang *out, struct buf *error)
-{
-    for (size_t from = 0; from <= list.len;) {
-        size_t to = from;
-        while (to < list.len && list.data[to] != ',') {
-            to++;
-        }
-        struct slice name = slice_part(list, from, to - from);
-        uint32_t flag = script_flag_of(name);
-        if (flag == 0) {
-            buf_printf(error, "ERR Unexpected flag in script shebang: %.*s", (int)name.len,
-                       name.data);
-            return false;
-        }
-        out->flags |= flag;
-        from = to + 1;
-    }
-    return true;
-}
-
-static bool read_script_word(struct slice word, struct shebang *out, struct buf *error)
-{
-    if (starts_with(word, "flags=")) {
-        return word.len == 6 || read_flags(slice_part(word, 6, SIZE_MAX), out, error);
-    }
-    buf_printf(error, "ERR Unknown lua shebang option: %.*s", (int)word.len, word.data);
-    return false;
-}
-
-static bool read_library_word(struct slice word, struct shebang *out, struct buf *error)
-{
-    if (word.len < 5 || !slice_is(slice_part(word, 0, 5), "name=")) {
-        buf_printf(error, "ERR Invalid metadata value given: %.*s", (int)word.len, word.data);
-        return false;
-    }
-    if (out->name.data != NULL) {
-        buf_append_text(error,
-                        "ERR Invalid metadata value, name argument was given multiple times");
-        return false;
-    }
-    out->name = slice_part(word, 5, SIZE_MAX);
-    return true;
-}
-
-/* The engine's name behind "#!". */
-static bool check_engine(struct slice word, bool is_library, struct buf *error)
-{
-    if (!is_library && !slice_equal(word, slice_from_text("#!lua"))) {
-        buf_printf(error, "ERR Unexpected engine in script shebang: %.*s", (int)word.len,
-                   word.data);
-        return false;
-    }
-    struct slice engine = slice_part(word, 2, SIZE_MAX);
-    if (is_library && !slice_is(engine, "lua")) {
-        buf_printf(error, "ERR Engine '%.*s' not found", (int)engine.len, engine.data);
-        return false;
-    }
-    return true;
-}
-
-bool shebang_read(struct slice text, bool is_library, struct shebang *out, struct slice *code,
-                  struct buf *error)
-{
-    *out = (struct shebang){.flags = SCRIPT_IS_COMPAT};
-    *code = text;
-    if (!starts_with(text, "#!")) {
-        if (is_library) {
-            buf_append_text(error, "ERR Missing library metadata");
-        }
-        return !is_library;
-    }
-    const char *end = memchr(text.data, '\n', text.len);
-    if (end == NULL) {
-        buf_append_text(error,
-                        is_library ? "ERR Invalid library metadata" : "ERR Invalid script shebang");
-        return false;
-    }
-    struct slice line = slice_of(text.data, (size_t)(end - text.data)), word;
-    *code = slice_part(text, line.len, SIZE_MAX);
-    out->flags = 0;
-    next_word(&line, &word);
-    bool is_good = check_engine(word, is_library, error);
-    while (is_good && next_word(&line, &word)) {
-        is_good =
-            is_library ? read_library_word(word, out, error) : read_script_word(word, out, error);
-    }
-    return is_good;
-}
-
 /* ---- Compiling ------------------------------------------------------------------------------- */
-
-static void reply_buf(struct call *call, struct buf *error)
-{
-    buf_append_byte(error, '\0');
-    reply_error(call->out, error->data);
-}
 
 /* Compiles and caches. NULL: the error is in the reply. */
 static struct cached *add(struct call *call, struct slice text, const char *sha, bool is_pinned)
@@ -302,7 +163,7 @@ static struct cached *add(struct call *call, struct slice text, const char *sha,
     struct buf error;
     buf_init(&error);
     if (!shebang_read(text, false, &shebang, &code, &error)) {
-        reply_buf(call, &error);
+        script_reply_error(call, &error);
         buf_deinit(&error);
         return NULL;
     }
@@ -367,6 +228,10 @@ static struct cached *find_text(const struct cache *cache, struct slice text)
     if (text.len != SCRIPT_SHA_LEN) {
         return NULL;
     }
+    struct cached *script = find(cache, text.data);
+    if (script != NULL) {
+        return script;
+    }
     for (unsigned i = 0; i < SCRIPT_SHA_LEN; i++) {
         sha[i] = (char)tolower((unsigned char)text.data[i]);
     }
@@ -394,29 +259,11 @@ static void run_cached(struct call *call, const struct cached *cached, uint32_t 
     }
 }
 
-static bool read_key_count(struct call *call, uint32_t *count)
-{
-    int64_t number;
-    if (!call_i64(call, 2, &number, NULL)) {
-        return false;
-    }
-    if (number > (int64_t)call->args.count - 3) {
-        reply_error(call->out, "ERR Number of keys can't be greater than number of args");
-        return false;
-    }
-    if (number < 0) {
-        reply_error(call->out, "ERR Number of keys can't be negative");
-        return false;
-    }
-    *count = (uint32_t)number;
-    return true;
-}
-
 static void eval_generic(struct call *call, bool is_read_only)
 {
     struct script *script = call->family;
     uint32_t key_count;
-    if (!read_key_count(call, &key_count)) {
+    if (!script_read_key_count(call, NULL, &key_count)) {
         return;
     }
     char sha[SCRIPT_SHA_LEN + 1];
@@ -437,7 +284,7 @@ static void evalsha_generic(struct call *call, bool is_read_only)
     struct script *script = call->family;
     struct cached *cached = find_text(script->cache, call->args.at[1]);
     uint32_t key_count = 0;
-    if (call->args.at[1].len == SCRIPT_SHA_LEN && !read_key_count(call, &key_count)) {
+    if (call->args.at[1].len == SCRIPT_SHA_LEN && !script_read_key_count(call, NULL, &key_count)) {
         return;
     }
     if (cached == NULL) {
@@ -497,15 +344,12 @@ static void script_exists_run(struct call *call)
 
 static void script_flush_run(struct call *call)
 {
-    bool is_good =
-        call->args.count == 2 ||
-        (call->args.count == 3 && (call_is(call, 2, "async") || call_is(call, 2, "sync")));
-    if (!is_good) {
-        reply_error(call->out, "ERR SCRIPT FLUSH only support SYNC|ASYNC option");
-        return;
+    static const char error[] = "ERR SCRIPT FLUSH only support SYNC|ASYNC option";
+    bool is_patient;
+    if (script_read_flush(call, error, &is_patient)) {
+        flush(call->family);
+        retire_reply(call, is_patient);
     }
-    cache_flush(call->family);
-    reply_ok(call->out);
 }
 
 static void script_kill_run(struct call *call)
@@ -545,24 +389,13 @@ static void script_help_run(struct call *call)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-#define EVAL_FLAGS                                                                                 \
-    (CMD_NO_SCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MAY_PARK)
-#define EVAL_NOTES_RW                                                                              \
-    "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE"
-#define EVAL_NOTES_RO                                                                              \
-    "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS"
-
 static const struct command eval_rows[] = {
     {.name = "eval",
      .run = eval_run,
      .arity = -3,
-     .flags = EVAL_FLAGS,
+     .flags = SCRIPT_RUN_FLAGS,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2,
-               .is_counted = true,
-               .access = KEY_RW,
-               .use = KEY_USE_ACCESS | KEY_USE_UPDATE,
-               .notes = EVAL_NOTES_RW}},
+     .keys = {{SCRIPT_KEYS_RW, .notes = SCRIPT_NOTES_RW}},
      .since = "2.6.0",
      .group = "scripting",
      .complexity = "Depends on the script that is executed.",
@@ -571,12 +404,9 @@ static const struct command eval_rows[] = {
     {.name = "evalsha",
      .run = evalsha_run,
      .arity = -3,
-     .flags = EVAL_FLAGS,
+     .flags = SCRIPT_RUN_FLAGS,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2,
-               .is_counted = true,
-               .access = KEY_RW,
-               .use = KEY_USE_ACCESS | KEY_USE_UPDATE}},
+     .keys = {{SCRIPT_KEYS_RW}},
      .since = "2.6.0",
      .group = "scripting",
      .complexity = "Depends on the script that is executed.",
@@ -585,13 +415,9 @@ static const struct command eval_rows[] = {
     {.name = "eval_ro",
      .run = eval_ro_run,
      .arity = -3,
-     .flags = EVAL_FLAGS | CMD_READONLY,
+     .flags = SCRIPT_RUN_FLAGS | CMD_READONLY,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2,
-               .is_counted = true,
-               .access = KEY_RO,
-               .use = KEY_USE_ACCESS,
-               .notes = EVAL_NOTES_RO}},
+     .keys = {{SCRIPT_KEYS_RO, .notes = SCRIPT_NOTES_RO}},
      .since = "7.0.0",
      .group = "scripting",
      .complexity = "Depends on the script that is executed.",
@@ -600,9 +426,9 @@ static const struct command eval_rows[] = {
     {.name = "evalsha_ro",
      .run = evalsha_ro_run,
      .arity = -3,
-     .flags = EVAL_FLAGS | CMD_READONLY,
+     .flags = SCRIPT_RUN_FLAGS | CMD_READONLY,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2, .is_counted = true, .access = KEY_RO, .use = KEY_USE_ACCESS}},
+     .keys = {{SCRIPT_KEYS_RO}},
      .since = "7.0.0",
      .group = "scripting",
      .complexity = "Depends on the script that is executed.",

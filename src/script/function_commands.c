@@ -23,12 +23,6 @@ enum {
     RESTORE_LIBRARIES_MAX = 10000,
 };
 
-static void reply_buf(struct call *call, struct buf *error)
-{
-    buf_append_byte(error, '\0');
-    reply_error(call->out, error->data);
-}
-
 /* Tells listeners the command as it came: libraries are no keys. */
 static void note_change(struct call *call)
 {
@@ -37,24 +31,6 @@ static void note_change(struct call *call)
 }
 
 /* ---- FCALL ----------------------------------------------------------------------------------- */
-
-static bool read_key_count(struct call *call, uint32_t *count)
-{
-    int64_t number;
-    if (!call_i64(call, 2, &number, "ERR Bad number of keys provided")) {
-        return false;
-    }
-    if (number > (int64_t)call->args.count - 3) {
-        reply_error(call->out, "ERR Number of keys can't be greater than number of args");
-        return false;
-    }
-    if (number < 0) {
-        reply_error(call->out, "ERR Number of keys can't be negative");
-        return false;
-    }
-    *count = (uint32_t)number;
-    return true;
-}
 
 static void fcall_generic(struct call *call, bool is_read_only)
 {
@@ -65,7 +41,7 @@ static void fcall_generic(struct call *call, bool is_read_only)
         return;
     }
     uint32_t key_count;
-    if (!read_key_count(call, &key_count)) {
+    if (!script_read_key_count(call, "ERR Bad number of keys provided", &key_count)) {
         return;
     }
     struct script_run run = {
@@ -113,7 +89,7 @@ static void function_load_run(struct call *call)
     buf_init(&error);
     struct slice text = call->args.at[call->args.count - 1], name;
     if (!libraries_load(call->family, text, may_replace, &error)) {
-        reply_buf(call, &error);
+        script_reply_error(call, &error);
     } else {
         bool is_named = library_read_name(text, &name, &error);
         reply_bulk(call->out, is_named ? name : slice_of("", 0));
@@ -138,16 +114,13 @@ static void function_delete_run(struct call *call)
 
 static void function_flush_run(struct call *call)
 {
-    bool is_good =
-        call->args.count == 2 ||
-        (call->args.count == 3 && (call_is(call, 2, "async") || call_is(call, 2, "sync")));
-    if (!is_good) {
-        reply_error(call->out, "ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
-        return;
+    static const char error[] = "ERR FUNCTION FLUSH only supports SYNC|ASYNC option";
+    bool is_patient;
+    if (script_read_flush(call, error, &is_patient)) {
+        libraries_flush(call->family);
+        note_change(call);
+        retire_reply(call, is_patient);
     }
-    libraries_flush(call->family);
-    reply_ok(call->out);
-    note_change(call);
 }
 
 static void function_kill_run(struct call *call)
@@ -537,10 +510,8 @@ static bool restore_check(const struct restore *restore, struct buf *error)
 static void restore_commit(struct restore *restore)
 {
     struct script *script = restore->script;
-    while (restore->policy == RESTORE_FLUSH && script->libraries->count != 0) {
-        struct library *old = script->libraries->at[0];
-        libraries_take(script, old);
-        library_free(script, old);
+    if (restore->policy == RESTORE_FLUSH) {
+        libraries_clear(script);
     }
     for (size_t i = 0; i < restore->count; i++) {
         struct library *old =
@@ -549,8 +520,8 @@ static void restore_commit(struct restore *restore)
             libraries_take(script, old);
             library_free(script, old);
         }
-        libraries_add(script, restore->at[i]);
     }
+    libraries_add(script, restore->at, restore->count);
     mem_free(restore->at);
 }
 
@@ -596,7 +567,7 @@ static void function_restore_run(struct call *call)
         note_change(call);
     } else {
         restore_drop(&restore);
-        reply_buf(call, &error);
+        script_reply_error(call, &error);
     }
     buf_deinit(&error);
 }
@@ -630,21 +601,13 @@ static void function_help_run(struct call *call)
 
 /* ---- Rows ------------------------------------------------------------------------------------ */
 
-#define FCALL_FLAGS                                                                                \
-    (CMD_NO_SCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MAY_PARK)
-
 static const struct command fcall_rows[] = {
     {.name = "fcall",
      .run = fcall_run,
      .arity = -3,
-     .flags = FCALL_FLAGS,
+     .flags = SCRIPT_RUN_FLAGS,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2,
-               .is_counted = true,
-               .access = KEY_RW,
-               .use = KEY_USE_ACCESS | KEY_USE_UPDATE,
-               .notes = "We cannot tell how the keys will be used so we assume the worst, RW and "
-                        "UPDATE"}},
+     .keys = {{SCRIPT_KEYS_RW, .notes = SCRIPT_NOTES_RW}},
      .since = "7.0.0",
      .group = "scripting",
      .complexity = "Depends on the function that is executed.",
@@ -653,14 +616,9 @@ static const struct command fcall_rows[] = {
     {.name = "fcall_ro",
      .run = fcall_ro_run,
      .arity = -3,
-     .flags = FCALL_FLAGS | CMD_READONLY,
+     .flags = SCRIPT_RUN_FLAGS | CMD_READONLY,
      .categories = ACL_SCRIPTING,
-     .keys = {{.first = 2,
-               .is_counted = true,
-               .access = KEY_RO,
-               .use = KEY_USE_ACCESS,
-               .notes = "We cannot tell how the keys will be used so we assume the worst, RO and "
-                        "ACCESS"}},
+     .keys = {{SCRIPT_KEYS_RO, .notes = SCRIPT_NOTES_RO}},
      .since = "7.0.0",
      .group = "scripting",
      .complexity = "Depends on the function that is executed.",

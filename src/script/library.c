@@ -51,14 +51,12 @@ static char *copy_text(struct slice text)
     return copy;
 }
 
-void library_free(struct script *script, struct library *library)
+/* Without the functions in Lua. */
+static void library_free_pieces(struct library *library)
 {
     while (library->functions != NULL) {
         struct function *function = library->functions;
         library->functions = function->next;
-        if (script->functions.lua != NULL) {
-            vm_unkeep(&script->functions, function->reference);
-        }
         mem_free(function->name);
         mem_free(function->description);
         mem_free(function);
@@ -66,6 +64,14 @@ void library_free(struct script *script, struct library *library)
     mem_free(library->name);
     mem_free(library->code);
     mem_free(library);
+}
+
+void library_free(struct script *script, struct library *library)
+{
+    for (const struct function *at = library->functions; at != NULL; at = at->next) {
+        vm_unkeep(&script->functions, at->reference);
+    }
+    library_free_pieces(library);
 }
 
 static bool is_name(struct slice name)
@@ -431,13 +437,16 @@ static void index_functions(struct script *script)
     qsort(libraries->functions, count, sizeof(struct function *), compare_function);
 }
 
-void libraries_add(struct script *script, struct library *take_library)
+void libraries_add(struct script *script, struct library *const *take_libraries, size_t count)
 {
     struct libraries *libraries = script->libraries;
-    libraries->at = mem_realloc(libraries->at, (libraries->count + 1) * sizeof(struct library *));
-    libraries->at[libraries->count++] = take_library;
-    qsort(libraries->at, libraries->count, sizeof(struct library *), compare_text);
-    note_memory(script, (ptrdiff_t)library_memory(take_library));
+    size_t all = libraries->count + count;
+    libraries->at = mem_realloc(libraries->at, (all + 1) * sizeof(struct library *));
+    for (size_t i = 0; i < count; i++) {
+        libraries->at[libraries->count++] = take_libraries[i];
+        note_memory(script, (ptrdiff_t)library_memory(take_libraries[i]));
+    }
+    qsort(libraries->at, all, sizeof(struct library *), compare_text);
     index_functions(script);
 }
 
@@ -457,23 +466,32 @@ void libraries_take(struct script *script, struct library *library)
 
 void libraries_flush(struct script *script)
 {
-    struct libraries *libraries = script->libraries;
-    for (size_t i = 0; i < libraries->count; i++) {
-        note_memory(script, -(ptrdiff_t)library_memory(libraries->at[i]));
-        library_free(script, libraries->at[i]);
-    }
-    libraries->count = 0;
-    libraries->function_count = 0;
-    vm_close(&script->functions);
+    struct flushed flushed = {.libraries = script->libraries, .pieces = script->library_pieces};
+    note_memory(script, -(ptrdiff_t)script->library_pieces);
+    script->libraries = libraries_new();
+    retire(script, &script->functions, &flushed);
 }
 
-void libraries_free(struct script *script)
+void libraries_clear(struct script *script)
 {
-    libraries_flush(script);
-    mem_free(script->libraries->at);
-    mem_free(script->libraries->functions);
-    mem_free(script->libraries);
-    script->libraries = NULL;
+    struct libraries *libraries = script->libraries;
+    for (size_t i = 0; i < libraries->count; i++) {
+        library_free(script, libraries->at[i]);
+    }
+    note_memory(script, -(ptrdiff_t)script->library_pieces);
+    libraries->count = 0;
+    index_functions(script);
+}
+
+void libraries_free(struct libraries *take_libraries, struct retired *breath)
+{
+    for (size_t i = 0; i < take_libraries->count; i++) {
+        library_free_pieces(take_libraries->at[i]);
+        retire_breathe(breath);
+    }
+    mem_free(take_libraries->at);
+    mem_free(take_libraries->functions);
+    mem_free(take_libraries);
 }
 
 /* The first of its functions whose name another library has, `but` not counted; or NULL. */
@@ -515,6 +533,6 @@ bool libraries_load(struct script *script, struct slice text, bool may_replace, 
         libraries_take(script, old);
         library_free(script, old);
     }
-    libraries_add(script, library);
+    libraries_add(script, &library, 1);
     return true;
 }

@@ -37,12 +37,15 @@ bool library_read_name(struct slice text, struct slice *name, struct buf *error)
 struct library *libraries_find(const struct libraries *libraries, struct slice name);
 struct function *libraries_find_function(const struct libraries *libraries, struct slice name);
 
-/* Puts a library in place; its names must be free. */
-void libraries_add(struct script *script, struct library *take_library);
+/* Puts libraries in place; their names must be free. O(n log n) of all functions. */
+void libraries_add(struct script *script, struct library *const *take_libraries, size_t count);
 
 /* Takes one out, which is then the caller's. */
 void libraries_take(struct script *script, struct library *library);
+
+/* Frees all: with their state, in slices; or (others have been built in the same state) alone. */
 void libraries_flush(struct script *script);
+void libraries_clear(struct script *script);
 
 /* FUNCTION LOAD: all of it or nothing. */
 bool libraries_load(struct script *script, struct slice text, bool may_replace, struct buf *error);

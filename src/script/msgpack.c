@@ -305,8 +305,10 @@ static void take_headed(struct unpacker *unpacker, unsigned head)
     case 0xCC:
     case 0xCD:
     case 0xCE:
-    case 0xCF:
         lua_pushnumber(unpacker->lua, (double)take_number(unpacker, 1U << (head - 0xCC)));
+        break;
+    case 0xCF: /* By way of a signed number, as the library of Debian has it. */
+        lua_pushnumber(unpacker->lua, (double)(int64_t)take_number(unpacker, 8));
         break;
     case 0xD0:
     case 0xD1:

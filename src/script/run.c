@@ -2,19 +2,24 @@
  *
  *     run_start -> aside_run -> enter: arguments, lua_pcall -> value or error -> reply
  *                                        |   ^
- *                    every 100,000       v   |  (rounds of Lua's own machine)
+ *                    every 2,000         v   |  (rounds of Lua's own machine)
  *                    instructions      hook -+- over the threshold: park, others are told BUSY
  *                                            '- killed: raise
  *
  * A script runs on the stack aside (exec/aside.h), so that the hook can leave it in the middle: the
- * loop turns, other clients are told BUSY, SCRIPT KILL comes through. The instructions between two
- * looks at the clock take about a millisecond; once the script is slow it is a tenth of that.
+ * loop turns, other clients are told BUSY, SCRIPT KILL comes through. The first look at the clock
+ * is where the time begins, so that short scripts never ask for it.
+ *
+ * An instruction may take a nanosecond, or half a second when it compares two texts of 500 MiB. So
+ * the hook measures what it was not called for, and is called after fewer instructions when that
+ * was long, down to each. What takes long inside a single call of C looks by itself: run_look, and
+ * run_breathe where nothing may be raised.
  *
  * A killed script gets an error at every line from then on, so that no pcall of its own keeps it
- * alive. What cannot be interrupted is a single call into C; sandbox.c bounds those.
+ * alive, and no more memory.
  *
- * Rejected: a timer and a signal that sets the hook (nothing to do in scripts that are not slow,
- * but the hook costs less than 2 % of Lua 5.1's interpreter). */
+ * Rejected: a timer and a signal that sets the hook (it would have to know which coroutine runs;
+ * the hook costs less than 1 % of Lua 5.1's interpreter). */
 #include <stdio.h>
 
 #include "base/assert.h"
@@ -26,11 +31,12 @@
 enum {
 #ifdef OURO_HOSTILE
     LOOK_INSTRUCTIONS = 50,
-    SLOW_LOOK_INSTRUCTIONS = 50,
+    SLICE_US = 0,
 #else
-    LOOK_INSTRUCTIONS = 100 * 1000,
-    SLOW_LOOK_INSTRUCTIONS = 10 * 1000,
+    LOOK_INSTRUCTIONS = 2000, /* Between two looks at the clock at most: about 10 us. */
+    SLICE_US = 150,           /* Of a slow script, between two turns of the loop. */
 #endif
+    LOOK_US_MAX = 1000, /* If more has passed, looks come closer. */
 };
 
 static const char busy_script[] =
@@ -77,26 +83,72 @@ static void note_slow(struct script_run *run, int64_t passed_ms)
               (long long)passed_ms, run->is_function ? "FUNCTION KILL" : "SCRIPT KILL", run->name);
 }
 
-static void hook(lua_State *lua, lua_Debug *where)
+/* Notes how long it takes, and lets others go first if that is too long. Returns the time. */
+static int64_t look(struct script_run *run)
 {
-    (void)where;
-    struct script *script = vm_of(lua)->script;
-    struct script_run *run = script->run;
-    if (run == NULL) {
-        return;
+    struct script *script = run->script;
+    int64_t now_us = clock_mono_us();
+    if (run->start_us == 0) {
+        run->start_us = run->slice_us = now_us;
     }
-    int64_t passed_ms = (clock_mono_us() - run->start_us) / 1000;
+    int64_t passed_ms = (now_us - run->start_us) / 1000;
     int64_t threshold_ms = script->options.threshold_ms;
     if (!run->is_slow && threshold_ms > 0 && passed_ms >= threshold_ms) {
         note_slow(run, passed_ms);
     }
-    if (run->is_slow && !run->is_killed && aside_may_park(script->exec)) {
-        lua_sethook(lua, hook, LUA_MASKCOUNT, SLOW_LOOK_INSTRUCTIONS);
+    if (run->is_slow && !run->is_killed && now_us - run->slice_us >= SLICE_US &&
+        aside_may_park(script->exec)) {
         aside_park(script->exec);
+        now_us = run->slice_us = clock_mono_us();
     }
+    return now_us;
+}
+
+/* After how many instructions the next look comes, when the last ones took so long. */
+static int next_look(int instructions, int64_t us)
+{
+    if (us > LOOK_US_MAX) {
+        return (int)(instructions * (int64_t)LOOK_US_MAX / us) + 1;
+    }
+    return instructions < LOOK_INSTRUCTIONS / 2 ? instructions * 2 : LOOK_INSTRUCTIONS;
+}
+
+static void hook(lua_State *lua, lua_Debug *where)
+{
+    (void)where;
+    struct script_run *run = vm_of(lua)->script->run;
+    if (run == NULL) {
+        return;
+    }
+    int64_t before_us = run->look_us;
+    run->look_us = look(run);
     if (run->is_killed) {
         raise_killed(lua, run);
     }
+    int wanted = next_look(lua_gethookcount(lua), before_us != 0 ? run->look_us - before_us : 0);
+    if (wanted != lua_gethookcount(lua)) {
+        lua_sethook(lua, hook, LUA_MASKCOUNT, wanted);
+    }
+}
+
+void run_look(lua_State *lua)
+{
+    struct script_run *run = vm_of(lua)->script->run;
+    if (run != NULL) {
+        run->look_us = look(run);
+        if (run->is_killed) {
+            raise_killed(lua, run);
+        }
+    }
+}
+
+bool run_breathe(struct script *script)
+{
+    if (script->run == NULL) {
+        return true;
+    }
+    script->run->look_us = look(script->run);
+    return !script->run->is_killed;
 }
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
@@ -115,11 +167,13 @@ int run_on_error(lua_State *lua)
         lua_pushfstring(lua, "ERR %s", text != NULL ? text : luaL_typename(lua, 1));
         lua_setfield(lua, -2, "err");
     }
-    if (has_place) {
+    if (has_place) { /* Without metamethods: it may be a script's table. */
+        lua_pushliteral(lua, "source");
         lua_pushstring(lua, place.source);
-        lua_setfield(lua, -2, "source");
+        lua_rawset(lua, -3);
+        lua_pushliteral(lua, "line");
         lua_pushinteger(lua, place.currentline);
-        lua_setfield(lua, -2, "line");
+        lua_rawset(lua, -3);
     }
     return 1;
 }
@@ -177,28 +231,46 @@ static void push_slices(lua_State *lua, const struct slice *texts, uint32_t coun
     }
 }
 
+/* What is at hand whenever a script is entered: looking them up by name would cost more than to run
+ * some scripts. */
+enum { ENTER_ON_ERROR = 1, ENTER_GLOBALS, ENTER_KEYS, ENTER_ARGV };
+
 /* A function gets its keys and arguments, a script finds them as globals. */
-static int push_arguments(lua_State *lua, const struct script_run *run)
+static void push_arguments(lua_State *lua, const struct script_run *run)
 {
+    const struct slice *rest = run->arguments + run->key_count;
+    uint32_t rest_count = run->argument_count - run->key_count;
+    if (run->is_function) {
+        push_slices(lua, run->arguments, run->key_count);
+        push_slices(lua, rest, rest_count);
+        return;
+    }
+    lua_pushvalue(lua, lua_upvalueindex(ENTER_KEYS));
     push_slices(lua, run->arguments, run->key_count);
-    if (!run->is_function) {
-        sandbox_set_global(lua, "KEYS");
-    }
-    push_slices(lua, run->arguments + run->key_count, run->argument_count - run->key_count);
-    if (!run->is_function) {
-        sandbox_set_global(lua, "ARGV");
-    }
-    return run->is_function ? 2 : 0;
+    lua_rawset(lua, lua_upvalueindex(ENTER_GLOBALS));
+    lua_pushvalue(lua, lua_upvalueindex(ENTER_ARGV));
+    push_slices(lua, rest, rest_count);
+    lua_rawset(lua, lua_upvalueindex(ENTER_GLOBALS));
 }
 
-int run_enter(lua_State *lua)
+/* Prepares and calls the run that is its argument. */
+static int enter(lua_State *lua)
 {
     struct script_run *run = lua_touserdata(lua, 1);
-    lua_pushcfunction(lua, run_on_error);
+    lua_pushvalue(lua, lua_upvalueindex(ENTER_ON_ERROR));
     lua_rawgeti(lua, LUA_REGISTRYINDEX, run->function);
-    int count = push_arguments(lua, run);
-    run->is_failed = lua_pcall(lua, count, 1, 2) != 0;
+    push_arguments(lua, run);
+    run->is_failed = lua_pcall(lua, run->is_function ? 2 : 0, 1, 2) != 0;
     return 1;
+}
+
+void run_push_enter(lua_State *lua)
+{
+    lua_pushcfunction(lua, run_on_error);
+    sandbox_push_globals(lua);
+    lua_pushliteral(lua, "KEYS");
+    lua_pushliteral(lua, "ARGV");
+    lua_pushcclosure(lua, enter, ENTER_ARGV);
 }
 
 /* Runs aside. */
@@ -254,7 +326,6 @@ void run_start(struct call *call, const struct script_run *run)
     script->run = &script->storage;
     script->run->caller = call->session;
     script->run->out = call->out;
-    script->run->start_us = clock_mono_us();
     script->run->was_full = script->options.is_memory_full(script->options.context);
     prepare_session(script, call->session);
     call_no_effect(call);

@@ -24,6 +24,10 @@
  *     load, loadstring             binary chunks; collection while compiling
  *     bit.tohex                    the absolute value of the smallest integer
  *     pcall                        errors of commands are tables; scripts expect their text
+ *     xpcall                       its handler would run where no hook sees it, for ever
+ *     next, table.remove, insert,  one call walks millions of empty or filled slots: who was long
+ *       concat, maxn               looks at the clock behind it
+ *     table.sort                   the same between comparisons
  *     math.random, randomseed      the same numbers on every system
  *
  * Costs: a global is two table lookups more than in plain Lua, about 20 ns. */
@@ -32,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "script/script_internal.h"
 
 #include <lua-bitop.h> /* Needs lua.h before it. */
@@ -39,6 +44,8 @@
 enum {
     PATTERN_LEN_MAX = 10000,    /* Bytes of a pattern: about 2 MiB of stack at the worst. */
     INSERT_SHIFT_MAX = 1 << 24, /* Elements that one table.insert moves. */
+    LONG_TICKS = 500 * 1000,    /* A call that took so long is worth a look at the clock. */
+    SORT_QUICK_MAX = 20 * 1000, /* Elements that are sorted without looks. */
 };
 
 /* Its address is the key in the metatables of guards. */
@@ -116,12 +123,9 @@ static int refuse_absent(lua_State *lua)
                       name != NULL ? name : luaL_typename(lua, 2));
 }
 
-void sandbox_set_global(lua_State *lua, const char *name)
+void sandbox_push_globals(lua_State *lua)
 {
     lua_getfield(lua, LUA_REGISTRYINDEX, globals_name);
-    lua_insert(lua, -2);
-    lua_setfield(lua, -2, name);
-    lua_pop(lua, 1);
 }
 
 void sandbox_set_loading(lua_State *lua, bool is_loading)
@@ -170,14 +174,32 @@ static int safe_getmetatable(lua_State *lua)
     return go_on(lua);
 }
 
-/* next, rawget and the like: what they read lies behind the guard. */
+/* The same for functions that may walk a large table. */
+static int go_on_timed(lua_State *lua)
+{
+    uint64_t before = clock_ticks();
+    int count = go_on(lua);
+    if (clock_ticks() - before > LONG_TICKS) {
+        run_look(lua);
+    }
+    return count;
+}
+
+/* rawget and the like: what they read lies behind the guard. */
 static int safe_read(lua_State *lua)
 {
-    if (!push_guarded(lua, 1)) {
-        return go_on(lua);
+    if (push_guarded(lua, 1)) {
+        lua_replace(lua, 1);
     }
-    lua_replace(lua, 1);
     return go_on(lua);
+}
+
+static int safe_next(lua_State *lua)
+{
+    if (push_guarded(lua, 1)) {
+        lua_replace(lua, 1);
+    }
+    return go_on_timed(lua);
 }
 
 /* The second upvalue is next. */
@@ -203,6 +225,26 @@ static int safe_insert(lua_State *lua)
     if (lua_gettop(lua) == 3 && lua_istable(lua, 1) && lua_isnumber(lua, 2) &&
         (double)lua_objlen(lua, 1) - lua_tonumber(lua, 2) > INSERT_SHIFT_MAX) {
         return luaL_argerror(lua, 2, "position out of bounds");
+    }
+    return lua_gettop(lua) == 3 ? go_on_timed(lua) : go_on(lua);
+}
+
+/* The comparison that table.sort makes by itself, with looks at the clock. */
+static int sort_compare(lua_State *lua)
+{
+    enum { COMPARISONS = 10 * 1000 };
+    if (++vm_of(lua)->comparisons % COMPARISONS == 0) {
+        run_look(lua);
+    }
+    lua_pushboolean(lua, lua_lessthan(lua, 1, 2));
+    return 1;
+}
+
+static int safe_sort(lua_State *lua)
+{
+    if (lua_istable(lua, 1) && lua_isnoneornil(lua, 2) && lua_objlen(lua, 1) > SORT_QUICK_MAX) {
+        lua_settop(lua, 1);
+        lua_pushcfunction(lua, sort_compare);
     }
     return go_on(lua);
 }
@@ -348,6 +390,27 @@ static int safe_pcall(lua_State *lua)
     return 2;
 }
 
+/* Lua's own calls the handler where the error is raised; if that is in the hook of a script to be
+ * killed, no hook stops the handler. Here it is called when the function has been left. */
+static int safe_xpcall(lua_State *lua)
+{
+    luaL_checkany(lua, 2);
+    lua_settop(lua, 2);
+    lua_insert(lua, 1); /* The handler. */
+    int status = lua_pcall(lua, 0, LUA_MULTRET, 0);
+    if (status == 0) {
+        lua_pushboolean(lua, 1);
+        lua_replace(lua, 1);
+        return lua_gettop(lua);
+    }
+    if (status != LUA_ERRMEM && (!lua_isfunction(lua, 1) || lua_pcall(lua, 1, 1, 0) != 0)) {
+        lua_pushliteral(lua, "error in error handling");
+    }
+    lua_pushboolean(lua, 0);
+    lua_insert(lua, -2);
+    return 2;
+}
+
 /* ---- Numbers by chance ----------------------------------------------------------------------- */
 
 static int random_next(lua_State *lua)
@@ -394,16 +457,18 @@ struct replacement {
 };
 
 static const struct replacement replacements[] = {
-    {NULL, "rawset", safe_rawset},       {NULL, "setmetatable", safe_setmetatable},
-    {NULL, "next", safe_read},           {NULL, "rawget", safe_read},
-    {"table", "foreach", safe_read},     {NULL, "unpack", safe_unpack},
-    {NULL, "load", safe_load},           {NULL, "loadstring", safe_loadstring},
-    {NULL, "pcall", safe_pcall},         {"table", "insert", safe_insert},
-    {"string", "find", safe_pattern},    {"string", "match", safe_pattern},
-    {"string", "gmatch", safe_pattern},  {"string", "gfind", safe_pattern},
-    {"string", "gsub", safe_pattern},    {"string", "rep", safe_rep},
-    {"bit", "tohex", safe_tohex},        {"math", "random", random_next},
-    {"math", "randomseed", random_seed},
+    {NULL, "rawset", safe_rawset},     {NULL, "setmetatable", safe_setmetatable},
+    {NULL, "next", safe_next},         {NULL, "rawget", safe_read},
+    {"table", "foreach", safe_read},   {NULL, "unpack", safe_unpack},
+    {NULL, "load", safe_load},         {NULL, "loadstring", safe_loadstring},
+    {NULL, "pcall", safe_pcall},       {NULL, "xpcall", safe_xpcall},
+    {"table", "insert", safe_insert},  {"table", "remove", go_on_timed},
+    {"table", "concat", go_on_timed},  {"table", "maxn", go_on_timed},
+    {"table", "sort", safe_sort},      {"string", "find", safe_pattern},
+    {"string", "match", safe_pattern}, {"string", "gmatch", safe_pattern},
+    {"string", "gfind", safe_pattern}, {"string", "gsub", safe_pattern},
+    {"string", "rep", safe_rep},       {"bit", "tohex", safe_tohex},
+    {"math", "random", random_next},   {"math", "randomseed", random_seed},
 };
 
 static void open_library(lua_State *lua, lua_CFunction open, const char *name)
@@ -523,7 +588,9 @@ void sandbox_build(lua_State *lua)
     guard(lua);
     lua_getmetatable(lua, -1);
     lua_setfield(lua, LUA_REGISTRYINDEX, meta_name);
-    lua_pushvalue(lua, -1);
-    sandbox_set_global(lua, "_G");
+    sandbox_push_globals(lua);
+    lua_pushvalue(lua, -2);
+    lua_setfield(lua, -2, "_G");
+    lua_pop(lua, 1);
     lua_replace(lua, LUA_GLOBALSINDEX);
 }

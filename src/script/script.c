@@ -28,8 +28,9 @@ struct script *script_new(struct exec *exec, const struct script_options *option
 void script_free(struct script *script)
 {
     ASSERT(script->run == NULL);
-    cache_free(script);
-    libraries_free(script);
+    retire_finish(script);
+    cache_free(script->cache, NULL);
+    libraries_free(script->libraries, NULL);
     vm_close(&script->eval);
     vm_close(&script->functions);
     session_deinit(&script->session);
@@ -69,8 +70,8 @@ struct script_stats script_stats(const struct script *script)
 
 size_t script_memory(const struct script *script)
 {
-    return script->eval.memory + script->functions.memory + script->pieces + script->flat.cap +
-           reply_pool_memory(&script->pool);
+    return script->eval.memory + script->functions.memory + script->pieces + retire_memory(script) +
+           script->flat.cap + reply_pool_memory(&script->pool);
 }
 
 /* ---- For snapshots and replication ----------------------------------------------------------- */

@@ -15,6 +15,8 @@
 #include "resp/reply.h"
 #include "script/script.h"
 
+struct retired;
+
 enum { SCRIPT_SHA_LEN = 40 }; /* Hexadecimal digits of a SHA-1. */
 
 /* What a script's first line, or a function's registration, may promise. */
@@ -32,9 +34,11 @@ struct vm {
     lua_State *lua;
     struct script *script;
     size_t memory;            /* Bytes that it holds. */
+    size_t charge;            /* Bytes of large blocks since the last look at the clock. */
     int enter;                /* Kept: the function that prepares and calls scripts. */
     unsigned short random[3]; /* Of math.random: 48 bits, lowest first. */
     unsigned rounds;          /* Of the collector, that were asked for. */
+    unsigned comparisons;     /* Of long sorts. */
 };
 
 /* A script being executed. */
@@ -58,7 +62,9 @@ struct script_run {
     bool is_killed;
     bool is_failed;    /* What it left on the Lua stack is an error. */
     bool has_audience; /* It said whom its effects are meant for. */
-    int64_t start_us;  /* Monotonic. */
+    int64_t start_us;  /* Monotonic, of the first look at the clock; 0: there was none. */
+    int64_t look_us;   /* Of the last one. */
+    int64_t slice_us;  /* When it was last gone on with. */
 };
 
 struct script {
@@ -67,6 +73,7 @@ struct script {
     struct vm eval, functions;
     size_t pieces;         /* What the cache and the libraries take besides. */
     size_t library_pieces; /* The libraries' part. */
+    size_t lasting;        /* Bytes in Lua that the last collection of all garbage has left. */
     bool is_unbounded;     /* The limit is off: a reply is being made of values. */
 
     /* Where a script's commands run and their replies go. */
@@ -81,6 +88,7 @@ struct script {
     uint32_t slow_count;
     struct cache *cache;
     struct libraries *libraries;
+    struct retired *retired;      /* What was flushed and is being freed, or NULL. */
     struct library_load *loading; /* FUNCTION LOAD under way, or NULL. */
     struct script_stats stats;
 };
@@ -116,8 +124,8 @@ void sandbox_build(lua_State *lua);
 /* Whether scripts see what a library sees while it is loaded, or all that functions see. */
 void sandbox_set_loading(lua_State *lua, bool is_loading);
 
-/* Sets a global behind the protection (KEYS, ARGV); pops the value. */
-void sandbox_set_global(lua_State *lua, const char *name);
+/* Pushes the table of globals behind the protection. */
+void sandbox_push_globals(lua_State *lua);
 
 /* Raises Redis's error about tables that are read-only. */
 int sandbox_refuse(lua_State *lua);
@@ -149,14 +157,21 @@ void run_start(struct call *call, const struct script_run *run);
 /* Puts the run's flags against the state of the server. False: the refusal is in the reply. */
 bool run_is_allowed(struct call *call, const struct script_run *run);
 
+/* For functions of C that may take long, about once per millisecond: does what the hook does
+ * between instructions. May raise. */
+void run_look(lua_State *lua);
+
+/* The same where nothing may be raised. False: the script is to end. */
+bool run_breathe(struct script *script);
+
 /* SCRIPT KILL and FUNCTION KILL. */
 void run_kill(struct call *call, bool is_function);
 
 /* The refusal of GATE_BUSY. */
 enum gate_result run_refuse_busy(void *context, struct call *call);
 
-/* Prepares and calls the run that is its argument; kept in each vm. */
-int run_enter(lua_State *lua);
+/* Pushes the function that prepares and calls the run that is its argument; kept in each vm. */
+void run_push_enter(lua_State *lua);
 
 /* The error handler of scripts: gives an error its text, source and line. */
 int run_on_error(lua_State *lua);
@@ -164,10 +179,63 @@ int run_on_error(lua_State *lua);
 /* ---- cache.c ---- */
 
 struct cache *cache_new(void);
-void cache_free(struct script *script);
-void cache_flush(struct script *script);
 size_t cache_count(const struct cache *cache);
 void eval_register(struct script *script);
+
+/* Frees a cache whose state goes with it, breathing if `breath` is not NULL. */
+void cache_free(struct cache *take_cache, struct retired *breath);
+
+/* ---- retire.c ---- */
+
+/* What was flushed, and is freed in slices. Both cache and libraries may be NULL. */
+struct flushed {
+    struct cache *cache;
+    struct libraries *libraries;
+    size_t pieces; /* Bytes of the two. */
+};
+
+/* Takes over a state, which is then closed, and what belonged to it. If an earlier one is still
+ * being freed, that is brought to its end first. */
+void retire(struct script *script, struct vm *vm, const struct flushed *take_flushed);
+
+/* Lets the call's client wait for the last retired state, if there is one left: it is answered OK
+ * when the state is gone, else at once. */
+void retire_reply(struct call *call, bool is_patient);
+
+/* Brings to its end what is being freed. */
+void retire_finish(struct script *script);
+
+/* Bytes that are still to be freed. */
+size_t retire_memory(const struct script *script);
+
+/* Between two pieces that are freed: goes on later when the slice is over. */
+void retire_breathe(struct retired *retired);
+
+/* ---- arguments.c ---- */
+
+/* What EVAL and FCALL, and their kin, have in common. */
+#define SCRIPT_RUN_FLAGS                                                                           \
+    (CMD_NO_SCRIPT | CMD_STALE | CMD_SKIP_MONITOR | CMD_NO_MANDATORY_KEYS | CMD_MAY_PARK)
+#define SCRIPT_KEYS_RW                                                                             \
+    .first = 2, .is_counted = true, .access = KEY_RW, .use = KEY_USE_ACCESS | KEY_USE_UPDATE
+#define SCRIPT_KEYS_RO .first = 2, .is_counted = true, .access = KEY_RO, .use = KEY_USE_ACCESS
+#define SCRIPT_NOTES_RW                                                                            \
+    "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE"
+#define SCRIPT_NOTES_RO                                                                            \
+    "We cannot tell how the keys will be used so we assume the worst, RO and ACCESS"
+
+/* Answers with the error that was collected. */
+void script_reply_error(struct call *call, struct buf *error);
+
+/* The number of keys at args.at[2]. False: the error is in the reply; `no_number` is that of what
+ * is none (NULL: as for any integer). */
+bool script_read_key_count(struct call *call, const char *no_number, uint32_t *count);
+
+/* [ASYNC|SYNC] at args.at[2]: whether the client waits until all is freed, as it does when it says
+ * nothing. False: `error` is in the reply. */
+bool script_read_flush(struct call *call, const char *error, bool *is_patient);
+
+/* ---- shebang.c ---- */
 
 /* Reads the first line of a script. `*code` begins behind it (its line end is kept). False: the
  * error is in `error`. */
@@ -185,6 +253,8 @@ const char *script_flag_name(unsigned index); /* NULL behind the last. */
 /* ---- library.c, function_commands.c ---- */
 
 struct libraries *libraries_new(void);
-void libraries_free(struct script *script);
+
+/* The same of libraries. */
+void libraries_free(struct libraries *take_libraries, struct retired *breath);
 int library_register_function(lua_State *lua);
 void function_register(struct script *script);

@@ -24,6 +24,23 @@
 #include "base/mem.h"
 #include "script/script_internal.h"
 
+enum {
+    LARGE_MIN = 16 * 1024,        /* Bytes of a block that is charged. */
+    CHARGE_MAX = 4 * 1024 * 1024, /* Bytes between two looks at the clock: about a millisecond. */
+};
+
+/* Whoever asks for a large block is about to fill it, which no hook sees. False: the script is to
+ * end. */
+static bool charge(struct vm *vm, size_t size)
+{
+    vm->charge += size;
+    if (vm->charge < CHARGE_MAX) {
+        return true;
+    }
+    vm->charge = 0;
+    return run_breathe(vm->script);
+}
+
 static void *vm_alloc(void *context, void *block, size_t old_size, size_t size)
 {
     struct vm *vm = context;
@@ -39,6 +56,9 @@ static void *vm_alloc(void *context, void *block, size_t old_size, size_t size)
     size_t all = script->eval.memory + script->functions.memory;
     bool is_bounded = !script->is_unbounded;
     if (is_bounded && size > held && all + (size - held) > script->options.memory_max) {
+        return NULL;
+    }
+    if (is_bounded && size >= LARGE_MIN && !charge(vm, size)) {
         return NULL;
     }
     void *grown = is_bounded ? mem_try_realloc(block, size) : mem_realloc(block, size);
@@ -58,7 +78,7 @@ struct vm *vm_of(lua_State *lua)
 static int build(lua_State *lua)
 {
     sandbox_build(lua);
-    lua_pushcfunction(lua, run_enter);
+    run_push_enter(lua);
     vm_of(lua)->enter = luaL_ref(lua, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -111,13 +131,21 @@ bool vm_collect_step(struct vm *vm)
 {
     enum { STEP_KB = 100 };
     const struct script *script = vm->script;
-    if (script->eval.memory + script->functions.memory <= script->options.memory_max / 2) {
+    size_t held = script->eval.memory + script->functions.memory;
+    size_t max = script->options.memory_max;
+    vm->script->lasting = held < script->lasting ? held : script->lasting;
+    size_t slack = script->lasting < max ? (max - script->lasting) / 2 : 0;
+    if (held <= max / 2 || held <= script->lasting + slack / 2) {
         return true;
     }
     vm->script->is_unbounded = true; /* A finalizer may need room for its call. */
     bool is_round = lua_gc(vm->lua, LUA_GCSTEP, STEP_KB) != 0;
     vm->script->is_unbounded = false;
-    return is_round && ++vm->rounds % 2 == 0;
+    if (!is_round || ++vm->rounds % 2 != 0) {
+        return false;
+    }
+    vm->script->lasting = script->eval.memory + script->functions.memory;
+    return true;
 }
 
 void vm_collect(struct vm *vm)

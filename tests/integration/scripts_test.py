@@ -244,6 +244,64 @@ class Sandbox(Case):
             "return string.find(('a'):rep(1e6), ('a?'):rep(1e6))",
             "return ('x'):gsub(('.-'):rep(20000), '')",
             "table.insert({1}, -2147483648, 1)",
+            "return loadstring('return [' .. ('='):rep(1e6) .. '[x')",
+            "local e = ('='):rep(1e6) return loadstring('return [' .. e .. '[x]' .. e .. ']')()",
+            "return loadstring('--[' .. ('='):rep(1e5))",
+            "return loadstring(('x'):rep(1e6) .. ' = 1')",
+            "return loadstring('local ' .. ('a,'):rep(300) .. 'a')",
+            "return loadstring('return ' .. ('{'):rep(1e5))",
+            "return loadstring(('if x then '):rep(1e4))",
+            "return coroutine.wrap(redis.call)('PING')",
+            "local c = coroutine.create(function() coroutine.yield(redis.call('PING')) redis.call('NOSUCH') end) "
+            "coroutine.resume(c) coroutine.resume(c) return coroutine.resume(c)",
+            "return coroutine.wrap(function() return pcall(coroutine.yield, 1) end)()",
+            "local c c = coroutine.wrap(function() return c() end) return c()",
+            "table.sort({3, 2, 1}, redis.call)",
+            "table.sort({3, 2, 1}, function() return true end)",
+            "return ('abc'):gsub('.', redis.call)",
+            "return ('PING'):gsub('.+', redis.pcall)",
+            "return xpcall(redis.call, redis.call)",
+            "return xpcall(error, error, 1)",
+            "return {pcall(xpcall)}",
+            "return load(redis.call)",
+            "local t = setmetatable({}, {__index = redis.call, __call = redis.call}) return t.x, t()",
+            "local t = setmetatable({}, {__gc = function() while true do end end}) t = nil collectgarbage()",
+            "setmetatable(KEYS, {__newindex = _G, __index = redis, __metatable = 1}) KEYS.x = 1",
+            "error(setmetatable({err = 'x'}, {__newindex = function() error('y') end, __index = redis.call}))",
+            "error(setmetatable({}, {__tostring = function() while true do end end}))",
+            "return setmetatable({}, {__index = function(t, k) return {t} end})",
+            "return redis.error_reply(('x'):rep(1e6))",
+            "return redis.status_reply('a\\r\\nb')",
+            "return {err = 'a\\r\\n+OK\\r\\n'}",
+            "return {double = 0/0}",
+            "redis.setresp(3) return {map = {[1] = {map = {}}}, set = 1}",
+            "return {verbatim_string = {format = ('x'):rep(1e6), string = 'y'}}",
+            "return tostring(cjson.decode('[1e999, -1e999, 123456789012345678901234567890]')[1])",
+            "return cjson.encode({[1] = 1, [1e9] = 1})",
+            "cjson.encode_sparse_array(true, 1, 1) return #cjson.encode({[1e6] = 1})",
+            "cjson.encode_max_depth(1e9) local t = {} for i = 1, 1e5 do t = {t} end return cjson.encode(t)",
+            "cjson.decode_max_depth(1e9) return cjson.decode(('['):rep(1e6))",
+            "return cjson.decode(('{\"a\":'):rep(1e5))",
+            "return cmsgpack.unpack_limit(string.rep('\\192', 1e5), 1e9, 0)",
+            "return cmsgpack.unpack_limit('a', -1, -1)",
+            "return {cmsgpack.unpack(('\\193'):rep(10))}",
+            "local t = {} for i = 1, 1e5 do t[i] = t end return cmsgpack.pack(t)",
+            "return struct.pack(('i'):rep(1e5), 1)",
+            "return struct.unpack('s', ('x'):rep(1e6))",
+            "return struct.size(('i'):rep(1e6))",
+            "return bit.lshift(1, 1e300), bit.tobit(0/0)",
+            "return math.random(-2147483648, 2147483647)",
+            "return ('x'):format(('%s'):rep(1000))",
+            "return ('%c'):format(0/0), ('%d'):format(1e300), ('%q'):format(('\\0'):rep(1e5))",
+            "return tonumber(('1'):rep(1e6), 36)",
+            "local t = {} t[0/0] = 1",
+            "for i = 1, 0/0 do end",
+            "return rawset({}, nil, 1)",
+            "return select(-2147483648, 1)",
+            "return select('#', unpack({}, 1, 7999))",
+            "return redis.log(0/0, 'x')",
+            "return redis.set_repl(0/0)",
+            "return redis.acl_check_cmd(('x'):rep(1e6))",
         )
         with self.own_server("--script-memory-max", "16mb") as server:
             conn = server.connect()
@@ -288,6 +346,77 @@ class Sandbox(Case):
             self.assertEqual(conn.call("EVAL", "return 1", "0"), 1)
 
 
+class Flushing(Case):
+    """States that are thrown away are freed in slices, and whoever asked waits for the last one."""
+    FILL = "local t = {} for i = 1, 1e5 do t[i] = {tostring(i)} end return #t"
+
+    def memory(self):
+        fields = dict(line.split(":", 1) for line in self.call("INFO", "memory").decode().split("\r\n") if ":" in line)
+        return int(fields["used_memory"])
+
+    def test_memory_is_back_when_the_answer_comes(self):
+        self.call("SCRIPT", "FLUSH")
+        before = self.memory()
+        for words in (("SCRIPT", "FLUSH"), ("SCRIPT", "FLUSH", "SYNC")):
+            self.assertEqual(self.call("EVAL", self.FILL, "0"), 100000)
+            self.assertEqual(self.call(*words), "OK")
+            self.assertLess(self.memory() - before, 1 << 20)
+
+    def test_async_answers_at_once_and_the_memory_follows(self):
+        self.call("SCRIPT", "FLUSH")
+        before = self.memory()
+        self.call("EVAL", self.FILL, "0")
+        self.assertEqual(self.call("SCRIPT", "FLUSH", "ASYNC"), "OK")
+        self.assertEqual(self.call("EVAL", "return 1", "0"), 1)
+        wait_until(lambda: self.memory() - before < 1 << 20, what="memory that is back")
+
+    def test_several_follow_each_other(self):
+        library = "#!lua name=l\nredis.register_function('f', function() return 1 end)"
+        replies = self.conn.pipeline([
+            ("EVAL", self.FILL, "0"), ("SCRIPT", "FLUSH", "ASYNC"), ("EVAL", self.FILL, "0"), ("SCRIPT", "FLUSH"),
+            ("FUNCTION", "LOAD", library), ("FUNCTION", "FLUSH"), ("FUNCTION", "LOAD", library), ("FCALL", "f", "0"),
+            ("MULTI",), ("EVAL", self.FILL, "0"), ("SCRIPT", "FLUSH"), ("FUNCTION", "FLUSH", "SYNC"), ("EVAL", "return 2", "0"),
+            ("EXEC",), ("FCALL", "f", "0")])
+        self.assertEqual(replies[:8], [100000, "OK", 100000, "OK", b"l", "OK", b"l", 1])
+        self.assertEqual(replies[13], [100000, "OK", "OK", 2])
+        self.assertEqual(replies[14], "ERR Function not found")
+
+    def test_one_who_waits_may_go_or_be_overtaken(self):
+        conns = [self.connect() for _ in range(3)]
+        for turn in range(5):
+            self.call("EVAL", self.FILL, "0")
+            for conn in conns:
+                conn.send_command("SCRIPT", "FLUSH")
+            self.assertEqual(self.call("PING"), "PONG")
+            conns[turn % 2].close()
+            for index, conn in enumerate(conns):
+                if index != turn % 2:
+                    self.assertEqual(conn.read(), "OK")
+            conns[turn % 2] = self.connect()
+        self.assertEqual(self.call("EVAL", "return 1", "0"), 1)
+
+    def test_what_the_collector_was_in_the_middle_of(self):
+        for setting in ("stop", "restart", "step", "collect"):
+            self.call("EVAL", "for i = 1, 300 do pcall(cjson.encode, {('x'):rep(5000), function() end}) "
+                              "pcall(cmsgpack.pack, {i}, function() end) collectgarbage(ARGV[1]) end", "0", setting)
+            self.assertEqual(self.call("SCRIPT", "FLUSH"), "OK")
+        self.assertEqual(self.call("EVAL", "return cjson.encode({1})", "0"), b"[1]")
+
+    def test_libraries_are_exchanged_as_a_whole(self):
+        code = "#!lua name=%s\nredis.register_function('%s_f', function() return '%s' end)"
+        for name in "abc":
+            self.call("FUNCTION", "LOAD", code % (name, name, name))
+        payload = self.call("FUNCTION", "DUMP")
+        self.call("FUNCTION", "FLUSH", "ASYNC")
+        self.call("FUNCTION", "LOAD", code % ("d", "d", "d"))
+        self.assertEqual(self.call("FUNCTION", "RESTORE", payload, "FLUSH"), "OK")
+        self.assertEqual([self.call("FCALL", name + "_f", "0") for name in "abc"], [b"a", b"b", b"c"])
+        self.assertEqual(self.call("FCALL", "d_f", "0"), "ERR Function not found")
+        self.assertEqual(self.call("FUNCTION", "RESTORE", payload, "REPLACE"), "OK")
+        self.assertEqual(len(self.call("FUNCTION", "LIST")), 3)
+        self.call("FUNCTION", "FLUSH")
+
+
 class Slow(Case):
     """Scripts that do not end by themselves, or not soon."""
     LOOP = "while true do end"
@@ -326,6 +455,28 @@ class Slow(Case):
         self.start("EVAL", "local function f() while true do end end "
                            "while true do coroutine.resume(coroutine.create(f)) end", "0")
         self.kill()
+
+    def test_a_handler_of_errors_does_not_save_it(self):
+        if IS_REDIS:
+            self.skipTest("redis-server 7.0 never comes back")
+        self.start("EVAL", "local function f() while true do end end xpcall(f, f)", "0")
+        self.kill()
+
+    def test_no_single_call_holds_others_up_for_long(self):
+        if IS_REDIS:
+            self.skipTest("redis-server 7.0 looks after 100,000 of them")
+        numbers = "local t = {} for i = 1, 2e6 do t[i] = i * 7 % 1e6 end "
+        for loop in ("local s = ('x'):rep(2e7) while true do local u = s:upper() end",
+                     "local s = ('x'):rep(2e7) while true do local u = s .. 'y' end",
+                     "local s = ('x'):rep(2e7) local u = ('x'):rep(2e7 + 1) while true do local v = s < u end",
+                     numbers + "for i = 1, 2e6 do t[i] = nil end while true do next(t) end",
+                     numbers + "while true do table.remove(t, 1) table.insert(t, 1, 1) end",
+                     numbers + "while true do table.sort(t) end",
+                     "local t = {} for i = 1, 2e6 do t[i] = '' end while true do table.concat(t) end",
+                     "while true do pcall(function() local t = {} for i = 1, 1e9 do t[i] = i end end) end"):
+            with self.subTest(loop):
+                self.start("EVAL", loop, "0")
+                self.kill()
 
     def test_one_that_has_written_is_not_killed_and_ends_by_itself(self):
         self.start("EVAL", "redis.call('SET', 'w', '1') local n = 0 "
