@@ -11,6 +11,7 @@ A job is one program: a unit test's binary, a test file, a check. Jobs and what 
     integration/*    tests/integration/*_test.py, on each engine with asan, on one with hostile
     bugs/*           tests/bugs/NNNN_*.py, the same way
     compat/*         the same commands to Ouro and to redis-server; the table of bad inputs
+    replication/*    groups of nodes, redis-server among them, and Sentinels: with asan, on one engine
     release/*        tests/release/*_test.py: resident memory, against the release build
     clients/*        real client libraries (node, Python) against the release build
 
@@ -41,10 +42,11 @@ WORKERS = 2
 TAIL_LINES = 60
 FUZZ_COUNT = 500
 DIFFERENTIAL_COUNT = 500000
+STREAM_COUNT = 60000
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 SECONDS = {"check": 600, "build": 900, "unit": 120, "model": 180, "sim": 300, "fuzz": 180,
            "integration": 180, "bugs": 120, "compat": 240, "clients": 240,
-           "release": 240}
+           "release": 240, "replication": 300}
 
 Job = collections.namedtuple("Job", "name command environment needs")
 Result = collections.namedtuple("Result", "passed failed skipped output seconds")
@@ -119,11 +121,21 @@ def compat_jobs(flavor, engine):
             (flavor,)),
         Job("compat/events release " + engine,
             [PYTHON, "tests/compat/events.py", "--count", str(DIFFERENTIAL_COUNT // 4)], release, ("release",)),
+        Job("compat/stream release " + engine,
+            [PYTHON, "tests/compat/stream.py", "--count", str(STREAM_COUNT)], release, ("release",)),
         Job("compat/crowd %s %s" % (flavor, engine), [PYTHON, "tests/compat/crowd.py"], checked,
             (flavor,)),
         Job("compat/badinputs %s %s" % (flavor, engine),
             [PYTHON, "tests/compat/badinputs.py"], checked, (flavor,)),
     ]
+
+
+def replication_jobs(flavor, engine):
+    environment = {"ENGINE": engine, "OURO_BINARY": server_path(flavor),
+                   "PYTHONPATH": os.path.join(ROOT, "tests", "integration")}
+    for file in found("tests/replication/*_test.py"):
+        name = "replication/%s %s %s" % (os.path.basename(file)[:-len("_test.py")], flavor, engine)
+        yield Job(name, [PYTHON, file], environment, (flavor,))
 
 
 def release_jobs(engine):
@@ -190,6 +202,7 @@ def all_jobs(options):
         combinations = [("asan", engine) for engine in engines] + [("hostile", engines[0])]
     # The longest first, so that the last to end is a short one.
     return (check_jobs() + list(compat_jobs(options.flavor, engines[0]))
+            + list(replication_jobs(options.flavor, engines[0]))
             + list(release_jobs(engines[0])) + list(client_jobs(engines[0])) + list(server_jobs(combinations))
             + list(fuzz_jobs(options.flavor)) + list(binary_jobs(binaries)))
 

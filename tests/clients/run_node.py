@@ -4,7 +4,8 @@ does.
 
 usage: run_node.py FILE.test.mjs
 
-node's own test runner speaks TAP; its lines become `ok NAME`, `FAILED NAME`, and the totals."""
+A file named sentinel* gets three nodes that Sentinels watch instead of one server. node's own test runner speaks TAP; its lines become `ok NAME`, `FAILED NAME`, and the totals."""
+import contextlib
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
 from harness import Server, finish  # noqa: E402
+from sentinels import NAME, Watched  # noqa: E402
 
 FILE_SECONDS = 200
 POINT = re.compile(r"^\s*(not )?ok \d+ - (.*?)( # (SKIP)\b(.*))?$")
@@ -36,14 +38,28 @@ def failures(tap):
     return "".join(blocks) or tap
 
 
-def main():
+@contextlib.contextmanager
+def servers_for(file):
+    """What the file's tests talk to: the environment that tells of it."""
+    if os.path.basename(file).startswith("sentinel"):
+        with Watched("ooo") as watched:
+            primary = watched.primary
+            yield {"OURO_SENTINELS": ",".join(str(one.port) for one in watched.sentinels),
+                   "OURO_SENTINEL_NAME": NAME, "OURO_PRIMARY_PID": str(primary.pid)}
+            primary.kill()  # The tests have done it; this takes notice.
+        return
     with Server() as server:
-        environment = dict(os.environ, OURO_PORT=str(server.port), NODE_NO_WARNINGS="1")
+        yield {"OURO_PORT": str(server.port)}
+        server.check_alive()
+
+
+def main():
+    with servers_for(sys.argv[1]) as settings:
+        environment = dict(os.environ, NODE_NO_WARNINGS="1", **settings)
         command = ["node", "--test", "--test-reporter=tap", sys.argv[1]]
         ended = subprocess.run(command, env=environment, text=True, errors="replace",
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, timeout=FILE_SECONDS, check=False)
-        server.check_alive()
     verdicts = list(lines_of_tests(ended.stdout))
     for verdict, name in verdicts:
         print("%s %s" % (verdict, name))

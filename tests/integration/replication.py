@@ -28,6 +28,7 @@ import differential  # noqa: E402
 from generators.words import Words  # noqa: E402
 
 SYNC_SECONDS = 60
+REST_SECONDS = 60  # Shorter than the long lives that a load gives.
 DATABASES = 16
 # No pings in the stream and no link given up on while a test looks at offsets.
 QUIET = ("repl-ping-replica-period 3600", "repl-timeout 3600")
@@ -464,6 +465,24 @@ class Load:
 
 
 def load(node, count, seed=1):
-    """Send so many commands now."""
+    """Send so many commands now, and wait until the clock has nothing to remove for a while: what
+    it removes is written into the stream."""
     with Load(node.port, seed, commands_max=count, pause_s=0) as running:
         running.wait_for(count)
+    wait_until(lambda: is_at_rest(node), SYNC_SECONDS, "no key about to expire")
+
+
+def is_at_rest(node):
+    soon = (time.time() + REST_SECONDS) * 1000
+    with node.connect() as conn:
+        for name, facts in info_of(conn, "keyspace").items():
+            if not name.startswith("db"):
+                continue
+            conn.call("SELECT", name[2:])
+            keys = conn.call("KEYS", "*")
+            if len(keys) != int(facts.split("keys=")[1].split(",")[0]):
+                return False
+            if any(deadline == -2 or 0 <= deadline < soon
+                   for deadline in conn.pipeline([("PEXPIRETIME", key) for key in keys])):
+                return False
+    return True

@@ -94,8 +94,10 @@ def is_settled_replica(facts):
 class Watched:
     """Nodes, the first of them primary, and Sentinels that watch them."""
 
-    def __init__(self, letters, *settings, sentinel_settings=(), binary=None):
+    def __init__(self, letters, *settings, preferred=None, sentinel_settings=(), binary=None):
+        """`preferred` is the index of the node that is promoted rather than others."""
         self.group = Group(letters, *settings, binary=binary)
+        self.preferred = preferred
         self.sentinel_settings = list(sentinel_settings)
         self.nodes = self.group.nodes
         self.sentinels = []
@@ -107,6 +109,8 @@ class Watched:
             for replica in replicas:
                 replica.follow(primary)
             wait_up(*replicas)
+            if self.preferred is not None:
+                self.nodes[self.preferred].do("CONFIG", "SET", "replica-priority", 10)
             for _ in range(SENTINEL_COUNT):
                 sentinel = Sentinel(primary.port, self.sentinel_settings)
                 self.sentinels.append(sentinel)
