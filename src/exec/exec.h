@@ -202,6 +202,10 @@ const struct call *exec_current_call(const struct exec *exec);
 bool exec_is_whole(const struct exec *exec);
 void exec_make_whole(struct exec *exec);
 
+/* Does the rest of every long command that writes, those included that have not begun: for a change
+ * of role, after which this server's clients may write no more. */
+void exec_finish_writes(struct exec *exec);
+
 /* ---- Seams, filled in at start ---- */
 
 void exec_set_gate(struct exec *exec, enum gate_bit bit, gate_fn fn, void *context);

@@ -728,6 +728,33 @@ void exec_sliced_finish_all(struct exec *exec, enum slice_mode least)
     }
 }
 
+static struct sliced *first_waiting_write(const struct exec *exec)
+{
+    const struct list *head = &exec->sliced.waiting;
+    for (struct list *node = head->next; node != head; node = node->next) {
+        struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
+        if (is_write(sliced)) {
+            return sliced;
+        }
+    }
+    return NULL;
+}
+
+void exec_finish_writes(struct exec *exec)
+{
+    struct sliced *sliced;
+    exec_sliced_finish_all(exec, SLICE_WRITES);
+    while ((sliced = first_waiting_write(exec)) != NULL) {
+        if (!sliced_begin(sliced)) {
+            exec_sliced_finish_all(exec, SLICE_READS); /* Whoever is in its way. */
+            if (!sliced_begin(sliced)) {
+                return; /* It is in the caller's way: the caller is one of them. */
+            }
+        }
+        exec_sliced_finish_all(exec, SLICE_WRITES);
+    }
+}
+
 bool exec_is_whole(const struct exec *exec)
 {
     return !aside_is_parked(exec) && keyspace_edit_count(exec->keyspace) == 0 &&

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "exec/aside.h"
 #include "repl/link.h"
 
 enum { NAME_MAX_LEN = 160 };
@@ -147,7 +148,7 @@ static void hand_over(struct repl *repl)
 void failover_tick(struct repl *repl)
 {
     struct failover *failover = &link_of(repl)->failover;
-    if (failover->state != FAILOVER_WAIT_SYNC) {
+    if (failover->state != FAILOVER_WAIT_SYNC || aside_is_parked(repl->exec)) {
         return;
     }
     if (failover->end_ms != 0 && repl->now->wall_ms >= failover->end_ms) {
@@ -260,6 +261,7 @@ void failover_run(struct call *call)
     failover->state = FAILOVER_WAIT_SYNC;
     log_write(LOG_NOTICE, "FAILOVER requested%s%s.", request.has_host ? " to " : "",
               request.has_host ? failover->host : "");
+    exec_finish_writes(repl->exec);
     exec_pause(repl->exec, PAUSE_WRITE, INT64_MAX);
     reply_ok(call->out);
 }

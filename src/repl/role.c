@@ -55,6 +55,7 @@ void role_follow(struct repl *repl, struct slice host, int port)
     link->attempts = 0;
     guard_lift(repl);
     if (was_primary) {
+        exec_finish_writes(repl->exec); /* They are part of our history. */
         repl->is_replica = true;
         block_cancel_all(repl->exec, ERR_UNBLOCKED);
         waits_cancel_all(repl, ERR_UNBLOCKED);

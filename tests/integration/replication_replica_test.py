@@ -457,6 +457,27 @@ class Roles(Pair):
                              "changed (master -> replica?)")
         self.level()
 
+    def test_a_long_write_of_a_client_belongs_to_the_time_before_the_change(self):
+        self.follow()
+        self.level()
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        self.down.call("SADD", "a", *range(60000))
+        self.down.call("SADD", "b", *range(30000, 90000))
+        level(self.down, self.up)
+        self.up.call("REPLICAOF", "NO", "ONE")
+        with Conn(self.replica.port, timeout=SLOW) as writer, \
+                Conn(self.replica.port, timeout=SLOW) as other:
+            writer.send_command("SUNIONSTORE", "c", "a", "b")
+            other.send_command("SDIFFSTORE", "d", "a", "b")
+            self.assertEqual(self.down.call("REPLICAOF", "127.0.0.1", self.primary.port), "OK")
+            for conn in (writer, other):
+                reply = conn.read()
+                self.assertTrue(reply in (90000, 30000) or reply.startswith("READONLY"), reply)
+        self.level()
+        self.assertEqual(self.down.call("EXISTS", "c", "d"), self.up.call("EXISTS", "c", "d"))
+        self.assertEqual(self.down.call("DBSIZE"), self.up.call("DBSIZE"))
+
     def test_a_name_is_looked_up(self):
         self.replica = self.serve(Server("--replicaof", "localhost %d" % self.primary.port))
         self.down = self.connect(self.replica)
