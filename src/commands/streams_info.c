@@ -4,6 +4,7 @@
  * is what it would be at least. */
 #include "commands/commands.h"
 #include "commands/streams.h"
+#include "exec/sliced.h"
 
 enum { FULL_COUNT = 10 }; /* Entries told of each kind unless COUNT says otherwise. */
 
@@ -77,13 +78,19 @@ static void reply_progress(struct reply *out, const struct value *value,
     reply_known(out, stream_group_lag(value, group), STREAM_LAG_UNKNOWN);
 }
 
-/* Pending entries of a group, with their consumers, or of a consumer. */
-static void reply_pending(struct reply *out, const struct order *order, uint64_t count_max,
+/* What of `count` is told when `count_max` (0: all) is asked for. */
+static uint64_t told_of(uint64_t count, uint64_t count_max)
+{
+    return count_max != 0 && count > count_max ? count_max : count;
+}
+
+/* Pending entries of a group, with their consumers, or of a consumer. May yield; false: give up. */
+static bool reply_pending(struct call *call, const struct order *order, uint64_t count_max,
                           bool has_consumer)
 {
+    struct reply *out = call->out;
     struct order_cursor cursor;
-    size_t count = order_count(order);
-    count = count_max != 0 && count > count_max ? count_max : count;
+    uint64_t count = told_of(order_count(order), count_max);
     reply_count_field(out, "pel-count", order_count(order));
     reply_bulk_text(out, "pending");
     reply_array(out, count);
@@ -96,12 +103,17 @@ static void reply_pending(struct reply *out, const struct order *order, uint64_t
         }
         reply_integer(out, pending->delivered_ms);
         reply_integer(out, (int64_t)pending->delivery_count);
+        if (count % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            return false;
+        }
     }
+    return true;
 }
 
-static void reply_full_consumers(struct reply *out, const struct stream_group *group,
+static bool reply_full_consumers(struct call *call, const struct stream_group *group,
                                  uint64_t count_max)
 {
+    struct reply *out = call->out;
     struct order_cursor cursor;
     reply_bulk_text(out, "consumers");
     reply_array(out, order_count(&group->consumers));
@@ -114,17 +126,32 @@ static void reply_full_consumers(struct reply *out, const struct stream_group *g
         reply_integer(out, consumer->seen_ms);
         reply_bulk_text(out, "active-time");
         reply_integer(out, consumer->active_ms);
-        reply_pending(out, &consumer->pending, count_max, false);
+        if (!reply_pending(call, &consumer->pending, count_max, false)) {
+            return false;
+        }
     }
+    return true;
 }
 
-static void reply_full(struct reply *out, const struct value *value, uint64_t count_max)
+/* Entries and pending entries that FULL tells. */
+static uint64_t full_size(const struct value *value, uint64_t count_max)
 {
+    struct order_cursor cursor;
+    uint64_t size = told_of(stream_meta(value)->count, count_max);
+    const struct stream_group *group = order_seek(stream_groups(value), 0, &cursor);
+    for (; group != NULL; group = order_next(&cursor)) {
+        size += 2 * told_of(order_count(&group->pending), count_max);
+    }
+    return size;
+}
+
+static void reply_full(struct call *call, const struct value *value, uint64_t count_max)
+{
+    struct reply *out = call->out;
     struct order_cursor cursor;
     struct stream_walk walk;
     struct stream_entry entry;
-    uint64_t count = stream_meta(value)->count;
-    count = count_max != 0 && count > count_max ? count_max : count;
+    uint64_t count = told_of(stream_meta(value)->count, count_max);
     reply_map(out, 9);
     reply_meta(out, value);
     reply_bulk_text(out, "entries");
@@ -132,6 +159,9 @@ static void reply_full(struct reply *out, const struct value *value, uint64_t co
     stream_walk_begin(&walk, value, STREAM_ID_MIN, STREAM_ID_MAX, false);
     for (; count > 0 && stream_walk_next(&walk, &entry); count--) {
         streams_reply_entry(out, &entry);
+        if (count % SLICED_STEP == 0 && !call_yield_sending(call)) {
+            return;
+        }
     }
     reply_bulk_text(out, "groups");
     reply_array(out, order_count(stream_groups(value)));
@@ -141,8 +171,10 @@ static void reply_full(struct reply *out, const struct value *value, uint64_t co
         reply_bulk_text(out, "name");
         reply_bulk(out, stream_group_name(group));
         reply_progress(out, value, group);
-        reply_pending(out, &group->pending, count_max, true);
-        reply_full_consumers(out, group, count_max);
+        if (!reply_pending(call, &group->pending, count_max, true) ||
+            !reply_full_consumers(call, group, count_max)) {
+            return;
+        }
     }
 }
 
@@ -177,7 +209,9 @@ static void xinfo_stream_run(struct call *call)
         return;
     }
     if (is_full) {
-        reply_full(call->out, value, (uint64_t)count);
+        if (!call_slice(call, full_size(value, (uint64_t)count))) {
+            reply_full(call, value, (uint64_t)count);
+        }
         return;
     }
     reply_map(call->out, 10);

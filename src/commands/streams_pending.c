@@ -96,9 +96,13 @@ static void reply_pending(struct call *call, const struct order *order,
     struct order_cursor cursor;
     struct reply_mark mark;
     int64_t replied = 0;
+    size_t seen = 0;
     reply_begin(call->out, &mark, '*');
     const struct stream_pending *pending = stream_pending_seek(order, query->first, &cursor);
     for (; pending != NULL && replied < query->count; pending = order_next(&cursor)) {
+        if (++seen % SLICED_STEP == 0 && !call_yield(call)) {
+            break;
+        }
         int64_t idle_ms = call->now->wall_ms - pending->delivered_ms;
         if (stream_id_compare(pending->id, query->last) > 0) {
             break;
@@ -114,6 +118,16 @@ static void reply_pending(struct call *call, const struct order *order,
         replied++;
     }
     reply_end(call->out, &mark, (size_t)replied);
+}
+
+/* Entries that are looked at. */
+static size_t pending_size(const struct order *order, const struct pending_query *query)
+{
+    size_t count = order_count(order);
+    if (query->count <= 0) {
+        return 0;
+    }
+    return query->idle_ms == 0 && (uint64_t)query->count < count ? (size_t)query->count : count;
 }
 
 /* XPENDING key group [[IDLE min-idle-time] start end count [consumer]] */
@@ -141,7 +155,9 @@ static void xpending_run(struct call *call)
         }
         order = &consumer->pending;
     }
-    reply_pending(call, order, &query);
+    if (!call_slice(call, pending_size(order, &query))) {
+        reply_pending(call, order, &query);
+    }
 }
 
 /* ---- Claims ---- */

@@ -757,15 +757,13 @@ void exec_finish_writes(struct exec *exec)
 
 bool exec_is_whole(const struct exec *exec)
 {
-    return !aside_is_parked(exec) && keyspace_edit_count(exec->keyspace) == 0 &&
+    return !aside_is_parked(exec) && !exec_sliced_is_any(exec, SLICE_EDITS) &&
            exec->sliced.teller == NULL;
 }
 
 void exec_make_whole(struct exec *exec)
 {
-    if (keyspace_edit_count(exec->keyspace) > 0) {
-        exec_sliced_finish_all(exec, SLICE_EDITS);
-    }
+    exec_sliced_finish_all(exec, SLICE_EDITS);
     if (exec->sliced.teller != NULL) {
         sliced_finish(exec->sliced.teller);
     }

@@ -345,7 +345,8 @@ static void db_check_value(struct db *db, struct value *value)
         ASSERT(place < WHEEL_PLACES);
         ASSERT(db_find_reference(db, db_wheel_ref(hash), place) != NULL);
     }
-    if (db_has_parts(value)) {
+    if (db_has_parts(value) &&
+        !(value_is_pinned(value) && hash_wheel_place(value) == VALUE_WHEEL_NONE)) {
         uint16_t place = hash_wheel_place(value);
         ASSERT(place < WHEEL_PLACES);
         ASSERT(db_find_parts(db, db_wheel_ref(hash), place) != NULL);

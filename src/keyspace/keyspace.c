@@ -54,6 +54,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options)
         (struct table_kind){.hash_of = keyspace_hash_of, .context = &keyspace->hash_seed};
     watch_init(keyspace);
     pins_init(keyspace);
+    parts_init(keyspace);
     keyspace_frees_init(keyspace);
     pressure_init(keyspace);
     access_see(keyspace, options->now_ms);
@@ -66,6 +67,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options)
 
 void keyspace_free(struct keyspace *keyspace)
 {
+    parts_deinit(keyspace);
     for (unsigned i = 0; i < keyspace->db_count; i++) {
         struct db *db = &keyspace->dbs[i];
         watch_free_all(db);

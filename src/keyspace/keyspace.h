@@ -226,6 +226,10 @@ void keyspace_freeze(struct keyspace *keyspace, bool is_frozen);
  * is left that is worth another step soon. */
 bool keyspace_expire_step(struct keyspace *keyspace, int64_t now_ms, int64_t deadline_mono_us);
 
+/* Looks at a few hashes whose fields are due, before the commands of a turn: see parts.c. Cheap
+ * when there are none. */
+void keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms);
+
 /* The next unix ms at which something expires; INT64_MAX for never. */
 int64_t keyspace_next_expiry_ms(const struct keyspace *keyspace);
 

@@ -99,6 +99,8 @@ struct keyspace {
     struct work_job frees_job;
     bool is_frees_job_queued;
 
+    struct list parts_edits; /* Of struct parts_edit; see parts.c. */
+
     unsigned expire_db;        /* Where the next expiry step begins. */
     unsigned evict_db;         /* Where the next random eviction looks. */
     int64_t exceeded_since_us; /* Monotonic time when the limit was passed; 0: below it. */
@@ -188,6 +190,8 @@ bool db_expire_parts(struct db *db, uint64_t hash, struct place *place, int64_t 
 
 void db_parts_step(struct db *db, int64_t now_ms, size_t refs_max);
 void db_parts_compact(struct db *db, size_t refs_max);
+void parts_init(struct keyspace *keyspace);
+void parts_deinit(struct keyspace *keyspace); /* Jobs that are left are given up. */
 
 /* --- access.c --- */
 

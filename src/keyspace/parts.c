@@ -15,18 +15,29 @@
  * not this server's to decide (a replica, a pause), the lookup leaves them and db_hidden_ms tells
  * readers to pass over them; HLEN alone counts them, in O(1), as Redis does.
  *
+ * Many fields of one hash may be due at once, and to remove a million takes a second. So the wheel
+ * is looked at before the commands of a turn too (keyspace_lead_parts), and a hash that has more
+ * due than one step removes is worked off by a job that has it pinned with PIN_EDIT: commands that
+ * name the key wait until it has none left, all others go on. A lookup that comes first all the
+ * same (more hashes are due than are led in a turn, or the command is part of a script) removes
+ * them at once.
+ *
+ *     due, many --edit_begin--> pinned, 32 fields a step --none is due, or frozen--> unpinned
+ *
  * A hash that somebody reads over several turns (pin.h) keeps its fields meanwhile: lookups hide
  * them in the same way, and the reader hears that it should be quick.
  *
  * Costs. 4 bytes per hash with volatile fields, and a test of one bit per lookup. A lookup in the
- * middle of a burst pays for what the steps have not removed yet, about 1 us per field.
+ * middle of a burst of many hashes pays for what the steps have not removed yet of its own, about
+ * 1 us per field.
  *
  * Invariants (db_check asserts them): a stored hash that is volatile remembers a place of the wheel
- * in which there is a reference for it.
+ * in which there is a reference for it, unless a job is at it.
  *
  * Rejected: a reference per field in the keyspace's wheel. It would have to name the field as well
  * as the key, and every removal of a large hash would leave as many stale ones. */
 #include "base/assert.h"
+#include "base/mem.h"
 #include "keyspace/keyspace_internal.h"
 
 enum {
@@ -35,6 +46,7 @@ enum {
 #else
     PARTS_MAX = 32, /* Fields removed in one step: about 30 us. */
 #endif
+    PARTS_LEAD_MAX = 4, /* Hashes that are looked at before the commands of a turn. */
     PARTS_WAIT_MS = 10, /* Until the next look at a hash that is being read over turns. */
 };
 
@@ -133,10 +145,112 @@ bool db_expire_parts(struct db *db, uint64_t hash, struct place *place, int64_t 
         db_remove(db, hash, *place);
         return false;
     }
-    if (db_has_parts(place->value)) {
+    if (db_has_parts(place->value) && !value_is_pinned(place->value)) {
         db_file_parts(db, hash, place->value);
     }
     return true;
+}
+
+/* ---- Hashes with many fields to remove ---- */
+
+/* Embedded in nothing: freed at its end. */
+struct parts_edit {
+    struct work_job job;
+    struct list link; /* Of keyspace.parts_edits. */
+    struct pin pin;
+    struct db *db;
+    uint64_t hash;
+    int64_t now_ms; /* What was due when it began. */
+};
+
+static bool is_overdue(const struct value *value, int64_t now_ms)
+{
+    return db_has_parts(value) && hash_next_expiry_ms(value) < now_ms;
+}
+
+static bool slot_holds(const void *entry, const void *value)
+{
+    return entry == value;
+}
+
+/* Files what is left for its next moment; while the job was at it, no reference was needed. SWAPDB
+ * may have brought the hash into another database, and a flush into none. */
+static void edit_file(struct parts_edit *edit)
+{
+    struct keyspace *keyspace = edit->db->keyspace;
+    struct value *value = pin_value(&edit->pin);
+    for (unsigned i = 0; i < keyspace->db_count; i++) {
+        struct db *db = &keyspace->dbs[i];
+        if (table_find_slot(&db->table, edit->hash, value, slot_holds) != NULL &&
+            db_has_parts(value)) {
+            db_file_parts(db, edit->hash, value);
+        }
+    }
+}
+
+static void edit_end(struct parts_edit *edit)
+{
+    struct keyspace *keyspace = edit->db->keyspace;
+    edit_file(edit);
+    work_cancel(keyspace->work, &edit->job);
+    keyspace_unpin(keyspace, &edit->pin);
+    list_remove(&edit->link);
+    mem_free_sized(edit, sizeof(*edit));
+}
+
+/* Removes some. False: nothing is left to do. A hash that was flushed, or went to another database
+ * with all others, is none of ours any more; the wheel knows it. */
+static bool edit_some(struct parts_edit *edit)
+{
+    struct db *db = edit->db;
+    struct value *value = pin_value(&edit->pin);
+    uint64_t *slot = table_find_slot(&db->table, edit->hash, value, slot_holds);
+    struct place place = {.slot = slot, .value = value};
+    return slot != NULL && db->keyspace->may_remove && is_overdue(value, edit->now_ms) &&
+           db_expire_parts(db, edit->hash, &place, edit->now_ms, PARTS_MAX);
+}
+
+static bool edit_on_step(struct work_job *job)
+{
+    struct parts_edit *edit = LIST_OWNER(job, struct parts_edit, job);
+    if (edit_some(edit)) {
+        return false;
+    }
+    edit_end(edit);
+    return true;
+}
+
+static void edit_on_finish(struct pin *pin)
+{
+    struct parts_edit *edit = pin->context;
+    while (edit_some(edit)) {
+    }
+    edit_end(edit);
+}
+
+/* The value is a table, so that it stays where it is whatever is removed from it. */
+static void edit_begin(struct db *db, uint64_t hash, struct value *value, int64_t now_ms)
+{
+    struct parts_edit *edit = mem_alloc(sizeof(*edit));
+    *edit = (struct parts_edit){.db = db, .hash = hash, .now_ms = now_ms};
+    edit->pin = (struct pin){.mode = PIN_EDIT, .finish = edit_on_finish, .context = edit};
+    list_init(&edit->job.link);
+    list_init(&edit->link);
+    list_push_back(&db->keyspace->parts_edits, &edit->link);
+    db_pin(db, hash, value_key(value), value, &edit->pin);
+    work_add(db->keyspace->work, &edit->job, edit_on_step);
+}
+
+void parts_init(struct keyspace *keyspace)
+{
+    list_init(&keyspace->parts_edits);
+}
+
+void parts_deinit(struct keyspace *keyspace)
+{
+    while (!list_is_empty(&keyspace->parts_edits)) {
+        edit_end(LIST_OWNER(keyspace->parts_edits.next, struct parts_edit, link));
+    }
 }
 
 /* ---- Steps ---- */
@@ -171,7 +285,11 @@ static size_t parts_on_references(void *context, const uint32_t *refs, size_t co
             parts_wait(step, refs[i], value);
             continue;
         }
-        db_expire_parts(step->db, hash, &place, step->now_ms, PARTS_MAX);
+        if (db_expire_parts(step->db, hash, &place, step->now_ms, PARTS_MAX) &&
+            is_overdue(place.value, step->now_ms) &&
+            value_ops_of(place.value)->effort(place.value) > PARTS_MAX) {
+            edit_begin(step->db, hash, place.value, step->now_ms);
+        }
     }
     return stale;
 }
@@ -180,6 +298,21 @@ void db_parts_step(struct db *db, int64_t now_ms, size_t refs_max)
 {
     struct parts_step step = {.db = db, .now_ms = now_ms};
     wheel_advance(&db->parts, now_ms, parts_on_references, &step, refs_max);
+}
+
+void keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms)
+{
+    unsigned left = PARTS_LEAD_MAX;
+    if (!keyspace->may_remove || !keyspace->is_active) {
+        return;
+    }
+    for (unsigned i = 0; i < keyspace->db_count; i++) {
+        struct db *db = &keyspace->dbs[i];
+        while (wheel_count(&db->parts) > 0 && wheel_next_ms(&db->parts) <= now_ms && left > 0) {
+            db_parts_step(db, now_ms, 1);
+            left--;
+        }
+    }
 }
 
 static bool parts_keeps(void *context, uint32_t ref, uint16_t wheel_place)

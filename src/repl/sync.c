@@ -46,7 +46,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "exec/aside.h"
 #include "persist/pass.h"
 #include "persist/rdb_file.h"
 #include "persist/rdb_format.h"
@@ -432,7 +431,7 @@ static bool may_begin(const struct sync *sync)
 {
     struct repl *repl = sync->repl;
     return is_round_over(sync) && !saver_is_busy(repl->options.saver) &&
-           !aside_is_parked(repl->exec) && !repl->feed.is_in_unit;
+           exec_is_whole(repl->exec) && !repl->feed.is_in_unit;
 }
 
 /* Begins a round when it is due. */

@@ -560,6 +560,18 @@ class Streams(Case):
         self.assertEqual(self.call("XCLAIM", "s", "g", "eve", 0, *self.ids[:3000], "JUSTID"),
                          self.ids[:100] + self.ids[110:3000])
 
+    def test_all_is_told_of_a_stream_and_of_what_is_pending(self):
+        self.read_all()
+        pending = self.call("XPENDING", "s", "g", "-", "+", 6000)
+        self.assertEqual([entry[0] for entry in pending], self.ids)
+        self.assertEqual(len(self.call("XPENDING", "s", "g", "IDLE", 0, "-", "+", 3000, "ann")), 3000)
+        self.assertEqual(self.call("XPENDING", "s", "g", "-", "+", -1), [])
+        flat = self.call("XINFO", "STREAM", "s", "FULL", "COUNT", 0)
+        full = dict(zip(flat[::2], flat[1::2]))
+        self.assertEqual([entry[0] for entry in full[b"entries"]], self.ids)
+        group = dict(zip(full[b"groups"][0][::2], full[b"groups"][0][1::2]))
+        self.assertEqual([entry[0] for entry in group[b"pending"]], self.ids)
+
     def test_a_consumer_goes_with_all_it_has(self):
         self.read_all()
         with self.connect() as doer, self.connect() as other:
@@ -590,6 +602,50 @@ class Streams(Case):
                 with self.connect() as conn:
                     conn.send(b"".join(encode("XADD", "s", i, "field", "value") for i in self.ids[1:]))
                     [conn.read() for _ in self.ids[1:]]
+
+
+class Fields(Case):
+    """Many fields of one hash whose time comes at once."""
+
+    COUNT = 4000
+
+    def fill(self, rest):
+        self.call("DEL", "h")
+        fields = [b"field:%d" % n for n in range(self.COUNT)]
+        self.call("HSET", "h", *[word for f in fields for word in (f, b"value")])
+        if rest:
+            self.call("HSET", "h", "stays", "value")
+        self.call("HPEXPIRE", "h", 150, "FIELDS", len(fields), *fields)
+
+    def test_they_go_together_and_nobody_sees_some_of_them(self):
+        self.fill(True)
+        with self.connect() as other:
+            while True:
+                self.assertEqual(other.call("PING"), "PONG")
+                length = self.call("HLEN", "h")
+                self.assertIn(length, (self.COUNT + 1, 1))
+                if length == 1:
+                    break
+        self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"value"])
+        self.assertEqual(self.call("HSET", "h", "field:1", "new"), 1)
+        self.assertEqual(self.call("HTTL", "h", "FIELDS", 1, "field:1"), [-1])
+
+    def test_the_key_goes_with_the_last(self):
+        for look in (("EXISTS", "h"), ("HLEN", "h"), ("EVAL", "return redis.call('HLEN', KEYS[1])", 1, "h"),
+                     ("EVAL", "return redis.call('HLEN', 'h')", 0)):
+            self.fill(False)
+            wait_until(lambda: self.call(*look) == 0, what="the end of the key")
+            self.assertEqual(self.call("DBSIZE"), 0)
+
+    def test_a_flush_in_the_middle(self):
+        for words in (("FLUSHALL",), ("SWAPDB", 0, 1)):
+            self.fill(False)
+            with self.connect() as other:
+                wait_until(lambda: self.call("PTTL", "h") == -2 or other.call("HPTTL", "h", "FIELDS", 1, "field:1")[0] < 5,
+                           what="nearly the end")
+                self.call(*words)
+            wait_until(lambda: self.call("EXISTS", "h") == 0, what="the end of the key")
+            self.call("FLUSHALL")
 
 
 if __name__ == "__main__":

@@ -241,6 +241,63 @@ TEST(pin, a_hash_loses_no_field_while_it_is_read_but_hides_them)
     fixture_close(&fixture);
 }
 
+/* A large hash of which all fields but one expire at NOW + 10. */
+static void set_volatile_hash(struct fixture *fixture, unsigned count)
+{
+    const struct type_limits limits = {.hash_entries = 4, .hash_value = 64};
+    const struct hash_rules rules = {.limits = &limits, .now_ms = NOW};
+    struct slice key = slice_from_text("hash");
+    uint64_t hash = db_hash(fixture->db, key);
+    struct place place = {.value = hash_try_new(key, false)};
+    for (unsigned i = 0; i < count; i++) {
+        char field[24];
+        snprintf(field, sizeof(field), "field:%u", i);
+        CHECK(hash_try_put_until(&place, slice_from_text(field), key, i == 0 ? -1 : NOW + 10,
+                                 &rules) == HASH_ADDED);
+    }
+    place = db_insert(fixture->db, hash, place.value);
+    db_note_parts(fixture->db, hash, place);
+}
+
+TEST(pin, many_fields_that_are_due_go_in_steps_and_nobody_looks_meanwhile)
+{
+    struct fixture fixture;
+    fixture_open(&fixture);
+    set_volatile_hash(&fixture, 500);
+    keyspace_lead_parts(fixture.keyspace, NOW + 5);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    keyspace_lead_parts(fixture.keyspace, NOW + 20);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 1 && is_barred(&fixture, "hash", PIN_EDIT));
+    work_drain(&fixture.work);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0 && !is_barred(&fixture, "hash", PIN_ANY));
+    CHECK(hash_count(fixture_place(fixture.db, "hash", NOW + 20).value) == 1);
+    fixture_close(&fixture);
+}
+
+TEST(pin, who_cannot_wait_has_due_fields_removed_at_once_and_a_flush_ends_it)
+{
+    struct fixture fixture;
+    struct slice key = slice_from_text("hash");
+    fixture_open(&fixture);
+    set_volatile_hash(&fixture, 500);
+    keyspace_lead_parts(fixture.keyspace, NOW + 20);
+    keyspace_finish_pins(fixture.keyspace, db_hash(fixture.db, key), key, PIN_EDIT);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    struct place place = fixture_place(fixture.db, "hash", NOW + 20);
+    CHECK(hash_count(place.value) == 1);
+    db_remove(fixture.db, db_hash(fixture.db, key), place);
+    set_volatile_hash(&fixture, 500);
+    keyspace_lead_parts(fixture.keyspace, NOW + 40);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 1);
+    db_flush(fixture.db, false);
+    work_drain(&fixture.work);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    set_volatile_hash(&fixture, 500);
+    keyspace_lead_parts(fixture.keyspace, NOW + 60);
+    fixture_check(&fixture);
+    fixture_close(&fixture); /* One is left. */
+}
+
 static void on_pin(void *context, bool is_held)
 {
     *(int *)context += is_held ? 100 : 1;
