@@ -71,7 +71,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "base/prefetch.h"
+#include "ds/table_internal.h"
 
 enum {
 #ifdef OURO_HOSTILE
@@ -86,57 +86,11 @@ enum {
     RESERVE_DEPTH_MAX = 6,    /* 64 segments, 0.9 MB: about 100 us. */
     RESERVE_STEP_SPLITS = 8,  /* Segments of a step: 20 to 40 us, mostly for new pages. */
     RESERVE_ALL_DEPTH_MAX = 20, /* 1.1 billion entries. */
-    RANDOM_TRIES_MAX = 256,     /* Expected: 2 to 5. */
-    SAMPLE_BUCKETS_MIN = 64,
-    PASSED_MAX = 255,
 };
 
-struct segment {
-    uint32_t buckets; /* First: table_probe_at reads it. */
-    uint32_t used;    /* Entries. */
-    uint32_t depth;   /* Hash bits that all entries share. */
-    uint8_t unused[52];
-    struct table_bucket at[];
-};
-
-static_assert(sizeof(struct table_bucket) == 64, "a bucket is one cache line");
-static_assert(sizeof(struct segment) == sizeof(struct table_bucket), "the header is one bucket");
-static_assert(offsetof(struct segment, buckets) == 0, "table_probe_at finds the count there");
 static_assert(SEGMENT_BUCKETS_MAX < 1024, "the count fits in a word");
 
 /* --- Words and sizes ------------------------------------------------------------------------- */
-
-static struct segment *word_segment(uint64_t word)
-{
-    return (struct segment *)(uintptr_t)(word & 0xffffffffffffULL);
-}
-
-static uint32_t word_depth(uint64_t word)
-{
-    return (uint32_t)(word >> 48) & 63;
-}
-
-static uint64_t segment_word(const struct segment *segment)
-{
-    uint64_t buckets = segment->buckets < 1024 ? segment->buckets : 0;
-    return buckets << 54 | (uint64_t)segment->depth << 48 | (uint64_t)(uintptr_t)segment;
-}
-
-static const uint64_t *table_words(const struct table *table)
-{
-    return table->depth == 0 ? &table->word : table->words;
-}
-
-static uint64_t table_words_count(const struct table *table)
-{
-    return (uint64_t)1 << table->depth;
-}
-
-/* How many words the segment behind `word` owns. */
-static uint64_t table_run(const struct table *table, uint64_t word)
-{
-    return (uint64_t)1 << (table->depth - word_depth(word));
-}
 
 /* Points the words of a segment, found by the hash of any of its entries, at `segment`. */
 static void table_set_words(struct table *table, uint64_t hash, const struct segment *segment)
@@ -151,13 +105,6 @@ static void table_set_words(struct table *table, uint64_t hash, const struct seg
     for (uint64_t i = first; i < first + run; i++) {
         table->words[i] = word;
     }
-}
-
-/* Entries that n buckets may hold: all 7 of a single bucket, 7/8 of many. */
-static uint32_t segment_room(uint32_t buckets)
-{
-    uint64_t slots = (uint64_t)buckets * TABLE_SLOTS;
-    return (uint32_t)(slots - slots / 8);
 }
 
 /* The allocator's size class for so many lines of 64 bytes: 4 classes per doubling from 8 lines on.
@@ -186,11 +133,6 @@ static uint32_t buckets_for(uint32_t entries, uint32_t load_percent)
 
 /* --- Segments -------------------------------------------------------------------------------- */
 
-static size_t segment_bytes(const struct segment *segment)
-{
-    return ((size_t)segment->buckets + 1) * sizeof(struct table_bucket);
-}
-
 static struct segment *segment_new(struct table *table, uint32_t buckets, uint32_t depth)
 {
     size_t bytes = ((size_t)buckets + 1) * sizeof(struct table_bucket);
@@ -202,24 +144,6 @@ static struct segment *segment_new(struct table *table, uint32_t buckets, uint32
     table->segments++;
     table->buckets_most = buckets > table->buckets_most ? buckets : table->buckets_most;
     return segment;
-}
-
-static void segment_free(struct table *table, struct segment *segment)
-{
-    table->memory -= segment_bytes(segment);
-    table->segments--;
-    mem_free(segment);
-}
-
-static uint32_t window_home(uint64_t window, uint32_t buckets)
-{
-    return (uint32_t)((window * buckets) >> 16);
-}
-
-/* The first window of bucket `index`; 65,536 for the one after the last. */
-static uint32_t bucket_window(uint32_t index, uint32_t buckets)
-{
-    return (uint32_t)((((uint64_t)index << 16) + buckets - 1) / buckets);
 }
 
 static uint64_t *segment_place(struct segment *segment, uint8_t tag, uint64_t slot)
@@ -237,18 +161,6 @@ static uint64_t *segment_place(struct segment *segment, uint8_t tag, uint64_t sl
         }
         bucket->passed = (uint8_t)(bucket->passed + (bucket->passed < PASSED_MAX));
         i = i + 1 == segment->buckets ? 0 : i + 1;
-    }
-}
-
-static uint32_t bucket_used(const struct table_bucket *bucket)
-{
-    return table_bucket_match(bucket, 0) ^ 0x7f;
-}
-
-static void bucket_prefetch_entries(const struct table_bucket *bucket)
-{
-    for (uint32_t used = bucket_used(bucket); used != 0; used &= used - 1) {
-        prefetch(table_slot_entry(&bucket->slots[__builtin_ctz(used)]));
     }
 }
 
@@ -630,351 +542,4 @@ bool table_reserve_step(struct table *table, struct table_reservation *reservati
         reservation->at = depth == 0 ? 0 : reservation->at + ((uint64_t)1 << (64 - depth));
     }
     return false;
-}
-
-/* --- Public: walks --------------------------------------------------------------------------- */
-
-/* Part of a segment: the entries of home bucket `home` whose window is in [from, to). */
-struct span {
-    const struct segment *segment;
-    uint32_t home, from, to;
-};
-
-static bool span_has(const struct span *span, uint64_t slot)
-{
-    return (uint32_t)(slot >> 48) - span->from < span->to - span->from;
-}
-
-/* `floor` is 0, or a cursor: entries of the first window that are known to lie below it are left
- * out. */
-static size_t span_visit(const struct table *table, const struct span *span, uint64_t floor,
-                         const struct table_walk *walk)
-{
-    const struct segment *segment = span->segment;
-    size_t visited = 0;
-    bucket_prefetch_entries(&segment->at[span->home]);
-    for (uint32_t i = span->home, left = segment->buckets; left > 0; left--) {
-        const struct table_bucket *bucket = &segment->at[i];
-        for (uint32_t used = bucket_used(bucket); used != 0; used &= used - 1) {
-            const uint64_t *slot = &bucket->slots[__builtin_ctz(used)];
-            void *entry = table_slot_entry(slot);
-            if (!span_has(span, *slot) ||
-                (floor != 0 && *slot >> 48 == span->from &&
-                 table->kind->hash_of(entry, table->kind->context) >> 16 < floor)) {
-                continue;
-            }
-            walk->visit(walk->context, entry);
-            visited++;
-        }
-        if (bucket->passed == 0) {
-            break;
-        }
-        i = i + 1 == segment->buckets ? 0 : i + 1;
-    }
-    return visited;
-}
-
-/* The cursor at which window `window` (up to 65,536, the end) of the segment with `hash` begins. */
-static uint64_t window_cursor(uint64_t hash, uint32_t depth, uint32_t window)
-{
-    uint64_t prefix = depth == 0 ? 0 : hash >> (64 - depth);
-    return ((prefix << 16) + window) << (32 - depth);
-}
-
-/* The span from `cursor` to the end of its home bucket. */
-static struct span span_at(const struct table *table, uint64_t cursor)
-{
-    const struct segment *segment = word_segment(table_word(table, cursor << 16));
-    uint32_t window = (uint32_t)(cursor << 16 << segment->depth >> 48);
-    uint32_t home = window_home(window, segment->buckets);
-    return (struct span){.segment = segment,
-                         .home = home,
-                         .from = window,
-                         .to = bucket_window(home + 1, segment->buckets)};
-}
-
-uint64_t table_scan(const struct table *table, uint64_t cursor, const struct table_walk *walk)
-{
-    size_t visited = 0;
-    size_t buckets = 0;
-    if (table->segments == 0) {
-        return 0;
-    }
-    do {
-        if (cursor >> 48 != 0) {
-            return 0;
-        }
-        struct span span = span_at(table, cursor);
-        uint64_t hash = cursor << 16;
-        uint32_t depth = span.segment->depth;
-        bool is_boundary = cursor == window_cursor(hash, depth, span.from);
-        visited += span_visit(table, &span, is_boundary ? 0 : cursor, walk);
-        cursor = window_cursor(hash, depth, span.to);
-        buckets++;
-    } while (visited < walk->entries_max && buckets < walk->buckets_max);
-    return cursor >> 48 != 0 ? 0 : cursor;
-}
-
-struct table_range table_home_range(const struct table *table, uint64_t hash)
-{
-    if (table->segments == 0) {
-        return (struct table_range){.first = 0, .end = (uint64_t)1 << 48};
-    }
-    struct span span = span_at(table, hash >> 16);
-    uint32_t depth = span.segment->depth;
-    uint32_t first = bucket_window(span.home, span.segment->buckets);
-    return (struct table_range){.first = window_cursor(hash, depth, first),
-                                .end = window_cursor(hash, depth, span.to)};
-}
-
-void table_find_prefix(const struct table *table, uint32_t prefix, table_visit_fn visit,
-                       void *context)
-{
-    if (table->segments == 0) {
-        return;
-    }
-    struct table_walk walk = {.visit = visit, .context = context};
-    struct span span = span_at(table, (uint64_t)prefix << 16);
-    uint32_t depth = span.segment->depth;
-    uint32_t end = span.from + (depth <= 16 ? 1 : (uint32_t)1 << (depth - 16));
-    while (span.from < end) {
-        span.home = window_home(span.from, span.segment->buckets);
-        span.to = bucket_window(span.home + 1, span.segment->buckets);
-        span.to = span.to < end ? span.to : end;
-        span_visit(table, &span, 0, &walk);
-        span.from = span.to;
-    }
-}
-
-void table_iterate(const struct table *table, struct table_iterator *iterator)
-{
-    *iterator = (struct table_iterator){.table = table};
-}
-
-void *table_next(struct table_iterator *iterator)
-{
-    const struct table *table = iterator->table;
-    for (;;) {
-        while (iterator->bucket == iterator->bucket_end) {
-            if (table->segments == 0 || iterator->word_index >= table_words_count(table)) {
-                return NULL;
-            }
-            uint64_t word = table_words(table)[iterator->word_index];
-            iterator->word_index += table_run(table, word);
-            iterator->bucket = word_segment(word)->at;
-            iterator->bucket_end = iterator->bucket + word_segment(word)->buckets;
-        }
-        if (iterator->slot == 0 && iterator->bucket + 1 < iterator->bucket_end) {
-            bucket_prefetch_entries(iterator->bucket + 1);
-        }
-        uint32_t used = bucket_used(iterator->bucket) >> iterator->slot << iterator->slot;
-        if (used != 0) {
-            iterator->slot = (uint32_t)__builtin_ctz(used) + 1;
-            return table_slot_entry(&iterator->bucket->slots[iterator->slot - 1]);
-        }
-        iterator->slot = 0;
-        iterator->bucket++;
-    }
-}
-
-/* The entry with `index` in the order of a walk: O(segments). */
-static void *table_at(const struct table *table, uint64_t index)
-{
-    struct table_iterator iterator;
-    table_iterate(table, &iterator);
-    const uint64_t *words = table_words(table);
-    for (;;) {
-        uint64_t word = words[iterator.word_index];
-        if (index < word_segment(word)->used) {
-            break;
-        }
-        index -= word_segment(word)->used;
-        iterator.word_index += table_run(table, word);
-    }
-    void *entry = table_next(&iterator);
-    while (index-- > 0) {
-        entry = table_next(&iterator);
-    }
-    return entry;
-}
-
-/* A try draws a segment and a slot number as if every segment were as large as the largest, and
- * counts only if an entry is there. So all entries are equally likely, whatever the depth, size and
- * load of their segments. */
-void *table_random(const struct table *table, struct rng *rng)
-{
-    if (table->count == 0) {
-        return NULL;
-    }
-    for (uint32_t tries = 0; tries < RANDOM_TRIES_MAX; tries++) {
-        uint64_t index = rng_next(rng) & (table_words_count(table) - 1);
-        uint64_t word = table_words(table)[index];
-        if ((index & (table_run(table, word) - 1)) != 0) {
-            continue; /* A segment of many words is drawn by its first only. */
-        }
-        uint64_t place = rng_below(rng, (uint64_t)table->buckets_most * TABLE_SLOTS);
-        const struct segment *segment = word_segment(word);
-        if (place / TABLE_SLOTS >= segment->buckets) {
-            continue;
-        }
-        const struct table_bucket *bucket = &segment->at[place / TABLE_SLOTS];
-        if (bucket->tags[place % TABLE_SLOTS] != 0) {
-            return table_slot_entry(&bucket->slots[place % TABLE_SLOTS]);
-        }
-    }
-    return table_at(table, rng_below(rng, table->count));
-}
-
-size_t table_sample(const struct table *table, struct rng *rng, void **out, size_t max)
-{
-    if (table->count == 0 || max == 0) {
-        return 0;
-    }
-    struct table_probe probe = table_probe_at(table, rng_next(rng));
-    ASSERT(probe.first != NULL);
-    size_t buckets_max = max + SAMPLE_BUCKETS_MIN;
-    size_t left = probe.buckets < buckets_max ? probe.buckets : buckets_max;
-    size_t count = 0;
-    for (uint32_t i = probe.home; left > 0 && count < max; left--) {
-        const struct table_bucket *bucket = &probe.first[i];
-        for (uint32_t used = bucket_used(bucket); used != 0 && count < max; used &= used - 1) {
-            out[count++] = table_slot_entry(&bucket->slots[__builtin_ctz(used)]);
-        }
-        i = i + 1 == probe.buckets ? 0 : i + 1;
-    }
-    if (count == 0) {
-        out[count++] = table_random(table, rng);
-    }
-    return count;
-}
-
-/* --- Public: destruction in slices ----------------------------------------------------------- */
-
-void table_drain_begin(struct table_drain *drain, struct table *table)
-{
-    *drain = (struct table_drain){.table = *table};
-    if (table->guard != NULL) {
-        table->guard->table = &drain->table;
-    }
-    table_init(table, table->kind);
-}
-
-/* Hands over one bucket and returns how many entries it had. */
-static size_t drain_bucket(struct table_drain *drain, const struct segment *segment,
-                           table_visit_fn visit, void *context)
-{
-    const struct table_bucket *bucket = &segment->at[drain->bucket];
-    uint32_t used = bucket_used(bucket);
-    size_t count = (size_t)__builtin_popcount(used);
-    if (drain->bucket + 2 < segment->buckets) {
-        bucket_prefetch_entries(bucket + 2);
-    }
-    for (; used != 0; used &= used - 1) {
-        visit(context, table_slot_entry(&bucket->slots[__builtin_ctz(used)]));
-    }
-    drain->bucket++;
-    return count;
-}
-
-bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *context,
-                      size_t entries_max)
-{
-    struct table *table = &drain->table;
-    size_t work = 0; /* Entries, and buckets: those may be empty. */
-    ASSERT(table->guard == NULL);
-    while (table->segments > 0) {
-        uint64_t word = table_words(table)[drain->word_index];
-        struct segment *segment = word_segment(word);
-        while (drain->bucket < segment->buckets) {
-            if (work >= entries_max) {
-                return false;
-            }
-            size_t count = drain_bucket(drain, segment, visit, context);
-            table->count -= count;
-            work += count + (count == 0);
-        }
-        drain->word_index += table_run(table, word);
-        drain->bucket = 0;
-        segment_free(table, segment);
-    }
-    table_deinit(table);
-    return true;
-}
-
-/* --- Public: invariants ---------------------------------------------------------------------- */
-
-/* Asserts that `passed` of each bucket counts the entries that went by: +1 where a probe starts, -1
- * where it ends. */
-static void segment_check_passed(const struct segment *segment)
-{
-    uint32_t n = segment->buckets;
-    int64_t *change = mem_zalloc(n * sizeof(int64_t));
-    int64_t passing = 0; /* Probes that come round the end into bucket 0. */
-    for (uint32_t i = 0; i < n; i++) {
-        for (uint32_t used = bucket_used(&segment->at[i]); used != 0; used &= used - 1) {
-            uint64_t slot = segment->at[i].slots[__builtin_ctz(used)];
-            uint32_t home = window_home(slot >> 48, n);
-            change[home]++;
-            change[i]--;
-            passing += home > i;
-        }
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        passing += change[i];
-        uint8_t passed = segment->at[i].passed;
-        ASSERT(passed == PASSED_MAX || passed == passing);
-    }
-    mem_free(change);
-}
-
-static void segment_check(const struct table *table, const struct segment *segment, uint64_t prefix)
-{
-    uint32_t used_count = 0;
-    for (uint32_t i = 0; i < segment->buckets; i++) {
-        const struct table_bucket *bucket = &segment->at[i];
-        for (uint32_t index = 0; index < TABLE_SLOTS; index++) {
-            const uint64_t *slot = &bucket->slots[index];
-            if (bucket->tags[index] == 0) {
-                ASSERT(*slot == 0);
-                continue;
-            }
-            uint64_t hash = table->kind->hash_of(table_slot_entry(slot), table->kind->context);
-            uint8_t tag = (uint8_t)hash;
-            ASSERT(bucket->tags[index] == (tag == 0 ? 1 : tag));
-            ASSERT(*slot >> 48 == hash << segment->depth >> 48);
-            ASSERT(hash >> 1 >> (63 - segment->depth) == prefix);
-            used_count++;
-        }
-    }
-    ASSERT(segment->used == used_count && used_count <= segment_room(segment->buckets));
-    segment_check_passed(segment);
-}
-
-void table_check(const struct table *table)
-{
-    if (table->segments == 0) {
-        ASSERT(table->count == 0 && table->depth == 0 && table->word == 0 && table->memory == 0);
-        return;
-    }
-    const uint64_t *words = table_words(table);
-    uint64_t words_count = table_words_count(table);
-    struct table sum = {.memory = table->depth > 0 ? words_count * sizeof(uint64_t) : 0};
-    for (uint64_t i = 0; i < words_count; i += table_run(table, words[i])) {
-        const struct segment *segment = word_segment(words[i]);
-        ASSERT(segment->depth <= table->depth && words[i] == segment_word(segment));
-        uint64_t run = table_run(table, words[i]);
-        ASSERT((i & (run - 1)) == 0);
-        for (uint64_t k = i; k < i + run; k++) {
-            ASSERT(words[k] == words[i]);
-        }
-        segment_check(table, segment, i >> (table->depth - segment->depth));
-        sum.count += segment->used;
-        sum.memory += segment_bytes(segment);
-        sum.segments++;
-        sum.deepest += table->depth > 0 && segment->depth == table->depth;
-        ASSERT(segment->buckets <= table->buckets_most);
-    }
-    ASSERT(sum.count == table->count && sum.memory == table->memory);
-    ASSERT(sum.segments == table->segments && sum.deepest == table->deepest);
-    ASSERT((table->depth == 0) == (table->segments == 1));
 }
