@@ -20,8 +20,9 @@ static void pop_effect(struct call *call, uint32_t key, enum list_end end)
 }
 
 /* Pops from the first list that is there. False: there is none. */
-static bool pop_first(struct call *call, enum list_end end)
+static bool pop_first(struct call *call, int which)
 {
+    enum list_end end = (enum list_end)which;
     struct block_keys keys = call_keys_to_try(call, 1, call->args.count - 2);
     for (uint32_t key = keys.first; key < keys.end; key++) {
         struct place place;
@@ -39,32 +40,16 @@ static bool pop_first(struct call *call, enum list_end end)
     return false;
 }
 
-static void pop_or_wait(struct call *call, enum list_end end)
-{
-    int64_t timeout_ms;
-    if (!call_timeout_s(call, call->args.count - 1, &timeout_ms) || pop_first(call, end)) {
-        return;
-    }
-    if (!call_may_block(call)) {
-        reply_null_array(call->out);
-        return;
-    }
-    call_block(call, &(struct block_wish){.first_key = 1,
-                                          .key_count = call->args.count - 2,
-                                          .timeout_ms = timeout_ms,
-                                          .kind = VALUE_LIST});
-}
-
 /* BLPOP key [key ...] timeout */
 static void blpop_run(struct call *call)
 {
-    pop_or_wait(call, LIST_HEAD);
+    call_try_or_block(call, VALUE_LIST, pop_first, LIST_HEAD);
 }
 
 /* BRPOP key [key ...] timeout */
 static void brpop_run(struct call *call)
 {
-    pop_or_wait(call, LIST_TAIL);
+    call_try_or_block(call, VALUE_LIST, pop_first, LIST_TAIL);
 }
 
 /* ---- BLMOVE, BRPOPLPUSH ---- */
@@ -122,14 +107,10 @@ static void blmpop_run(struct call *call)
         lists_mpop(call, &mpop)) {
         return;
     }
-    if (!call_may_block(call)) {
-        reply_null_array(call->out);
-        return;
-    }
-    call_block(call, &(struct block_wish){.first_key = mpop.first_key,
-                                          .key_count = mpop.key_count,
-                                          .timeout_ms = timeout_ms,
-                                          .kind = VALUE_LIST});
+    call_block_or_null(call, &(struct block_wish){.first_key = mpop.first_key,
+                                                  .key_count = mpop.key_count,
+                                                  .timeout_ms = timeout_ms,
+                                                  .kind = VALUE_LIST});
 }
 
 #define DOUBLE_HISTORY "6.0.0 Takes fractions of seconds as `timeout`."

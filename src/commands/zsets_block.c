@@ -7,7 +7,7 @@
 #include "exec/block.h"
 
 /* Pops from the first set that is there. False: there is none. */
-static bool pop_first(struct call *call, bool is_max)
+static bool pop_first(struct call *call, int is_max)
 {
     struct block_keys keys = call_keys_to_try(call, 1, call->args.count - 2);
     for (uint32_t key = keys.first; key < keys.end; key++) {
@@ -21,7 +21,7 @@ static bool pop_first(struct call *call, bool is_max)
             reply_array(call->out, 3);
             reply_bulk(call->out, call->args.at[key]);
             zsets_pop(call, key, place,
-                      &(struct zsets_pop){.is_max = is_max, .count = 1, .shape = POP_BARE});
+                      &(struct zsets_pop){.is_max = is_max != 0, .count = 1, .shape = POP_BARE});
             call_effect(call, effect, 2);
             return true;
         }
@@ -29,32 +29,16 @@ static bool pop_first(struct call *call, bool is_max)
     return false;
 }
 
-static void pop_or_wait(struct call *call, bool is_max)
-{
-    int64_t timeout_ms;
-    if (!call_timeout_s(call, call->args.count - 1, &timeout_ms) || pop_first(call, is_max)) {
-        return;
-    }
-    if (!call_may_block(call)) {
-        reply_null_array(call->out);
-        return;
-    }
-    call_block(call, &(struct block_wish){.first_key = 1,
-                                          .key_count = call->args.count - 2,
-                                          .timeout_ms = timeout_ms,
-                                          .kind = VALUE_ZSET});
-}
-
 /* BZPOPMIN key [key ...] timeout */
 static void bzpopmin_run(struct call *call)
 {
-    pop_or_wait(call, false);
+    call_try_or_block(call, VALUE_ZSET, pop_first, false);
 }
 
 /* BZPOPMAX key [key ...] timeout */
 static void bzpopmax_run(struct call *call)
 {
-    pop_or_wait(call, true);
+    call_try_or_block(call, VALUE_ZSET, pop_first, true);
 }
 
 /* BZMPOP timeout numkeys key [key ...] MIN|MAX [COUNT count] */
@@ -66,14 +50,10 @@ static void bzmpop_run(struct call *call)
         zsets_mpop(call, &mpop)) {
         return;
     }
-    if (!call_may_block(call)) {
-        reply_null_array(call->out);
-        return;
-    }
-    call_block(call, &(struct block_wish){.first_key = mpop.first_key,
-                                          .key_count = mpop.key_count,
-                                          .timeout_ms = timeout_ms,
-                                          .kind = VALUE_ZSET});
+    call_block_or_null(call, &(struct block_wish){.first_key = mpop.first_key,
+                                                  .key_count = mpop.key_count,
+                                                  .timeout_ms = timeout_ms,
+                                                  .kind = VALUE_ZSET});
 }
 
 static const struct command zsets_block_rows[] = {

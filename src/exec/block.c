@@ -406,6 +406,27 @@ bool call_may_block(const struct call *call)
            (session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) == 0;
 }
 
+void call_block_or_null(struct call *call, const struct block_wish *wish)
+{
+    if (call_may_block(call)) {
+        call_block(call, wish);
+    } else {
+        reply_null_array(call->out);
+    }
+}
+
+void call_try_or_block(struct call *call, enum value_kind kind, block_try_fn try, int end)
+{
+    int64_t timeout_ms;
+    uint32_t last = call->args.count - 1;
+    if (call_timeout_s(call, last, &timeout_ms) && !try(call, end)) {
+        call_block_or_null(call, &(struct block_wish){.first_key = 1,
+                                                      .key_count = last - 1,
+                                                      .timeout_ms = timeout_ms,
+                                                      .kind = kind});
+    }
+}
+
 /* ---- Keys that became ready ---- */
 
 static void key_mark(struct exec *exec, struct block_key *key)

@@ -18,12 +18,10 @@
  *         }
  *         struct block_keys keys = call_keys_to_try(call, 1, call->args.count - 2);
  *         ... look at the keys from keys.first to keys.end; pop, reply, return
- *         if (!call_may_block(call)) {
- *             reply_null_array(call->out);
- *             return;
- *         }
- *         call_block(call, &(struct block_wish){.first_key = 1, .key_count = call->args.count - 2,
- *                                               .timeout_ms = timeout_ms, .kind = VALUE_LIST});
+ *         call_block_or_null(call, &(struct block_wish){.first_key = 1,
+ *                                                       .key_count = call->args.count - 2,
+ *                                                       .timeout_ms = timeout_ms,
+ *                                                       .kind = VALUE_LIST});
  *     }
  *
  * It must tell its effects with call_effect: nobody who repeats them may block. */
@@ -60,6 +58,15 @@ bool call_may_block(const struct call *call);
  * the arguments are copied. On a second run (call->ready_key is not 0) nothing but the fact that it
  * goes on waiting is taken from the wish. Without memory the reply is an error. O(keys). */
 void call_block(struct call *call, const struct block_wish *wish);
+
+/* The same; where the session may not wait the reply is what it is when the time is up, a null
+ * array. */
+void call_block_or_null(struct call *call, const struct block_wish *wish);
+
+/* What commands of the form "key [key ...] timeout" do: `try`, with `end` handed on, replies and
+ * returns true, or finds nothing; then the call waits for a value of `kind`. */
+typedef bool (*block_try_fn)(struct call *call, int end);
+void call_try_or_block(struct call *call, enum value_kind kind, block_try_fn try, int end);
 
 /* Of the keys that begin at argument `first`, those to be looked at: on a second run the one that
  * became ready, else all. */
