@@ -15,6 +15,7 @@ Options, as variables of make or of the environment:
 """
 import os
 import random
+import socket
 import subprocess
 import threading
 import time
@@ -181,14 +182,47 @@ def one_command(kinds, *command):
     """A command on collections of `count` members, and reading all of its reply."""
     def scenario(server, count):
         fill_collections(server, count, kinds)
-        link = Link(server.port)
+        return asked(server, Link(server.port), *command)
+    return scenario
 
-        def ask():
-            link.send_load(encode(*command) + encode("ECHO", "the end of it"))
-            tail = b""
-            while not tail.endswith(b"the end of it\r\n"):
-                tail = (tail + link.receive())[-40:]
-        return probed(server, ask)
+
+def asked(server, link, *command):
+    """A command whose reply is read to its end, however long."""
+    def ask():
+        link.send_load(encode(*command) + encode("ECHO", "the end of it"))
+        tail = b""
+        while not tail.endswith(b"the end of it\r\n"):
+            tail = (tail + link.receive())[-40:]
+    return probed(server, ask)
+
+
+def restored(kind):
+    """RESTORE of what DUMP told."""
+    def scenario(server, count):
+        fill_collections(server, count, (kind,))
+        with socket.create_connection(("127.0.0.1", server.port)) as link, link.makefile("rb") as replies:
+            link.sendall(encode("DUMP", kind))
+            payload = replies.read(int(replies.readline()[1:]))
+        return asked(server, Link(server.port), "RESTORE", "to", "0", payload)
+    return scenario
+
+
+def bits_combined(server, count):
+    link = Link(server.port)
+    for name in ("a", "b"):
+        link.ask("SETBIT", name, str(count * 8 - 1), "1")
+    return asked(server, link, "BITOP", "XOR", "to", "a", "b")
+
+
+def on_stream(*command):
+    """A command on a stream of so many entries, of which a group has read none."""
+    def scenario(server, count):
+        entry = bulk("field") + bulk("value")
+        server.fill(chunked(count, lambda index: b"*5\r\n" + bulk("XADD") + bulk("stream") +
+                            bulk(b"%d-1" % (index + 1)) + entry))
+        link = Link(server.port)
+        link.ask("XGROUP", "CREATE", "stream", "group", "0")
+        return asked(server, link, *command)
     return scenario
 
 
@@ -373,6 +407,20 @@ SCENARIOS = [
     ("SORT of {} M elements", "SORT", one_command(("list",), "SORT", "list", "ALPHA"), 1000000, True),
     ("COPY of a hash of {} M fields", "COPY", one_command(("hash",), "COPY", "hash", "to"), 1000000, True),
     ("DUMP of a sorted set of {} M members", "DUMP", one_command(("zset",), "DUMP", "zset"), 1000000, True),
+    ("LREM in a list of {} M elements", "LREM", one_command(("list",), "LREM", "list", "0", "element:7"),
+     1000000, True),
+    ("LPOP of {} M elements", "LPOP", one_command(("list",), "LPOP", "list", "1000000"), 1000000, True),
+    ("SPOP of half of {} M members", "SPOP", one_command(("set",), "SPOP", "set", "500000"), 1000000, True),
+    ("ZREMRANGEBYRANK of half of {} M members", "ZREMRANGEBYRANK",
+     one_command(("zset",), "ZREMRANGEBYRANK", "zset", "0", "499999"), 1000000, True),
+    ("ZPOPMIN of half of {} M members", "ZPOPMIN", one_command(("zset",), "ZPOPMIN", "zset", "500000"), 1000000, True),
+    ("SORT BY ... STORE of {} M members", "SORT STORE",
+     one_command(("zset",), "SORT", "zset", "BY", "weight:*", "STORE", "to"), 1000000, True),
+    ("RESTORE of a hash of {} M fields", "RESTORE", restored("hash"), 1000000, True),
+    ("BITOP of strings of {} M bytes", "BITOP", bits_combined, 100000000, True),
+    ("XREADGROUP of {} M entries", "XREADGROUP",
+     on_stream("XREADGROUP", "GROUP", "group", "consumer", "STREAMS", "stream", ">"), 1000000, True),
+    ("XTRIM of a stream of {} M entries", "XTRIM", on_stream("XTRIM", "stream", "MAXLEN", "1000"), 1000000, True),
     ("{} M keys are saved under writes", "save", save_of_keys, 10000000, True),
     ("ten hashes of {} M fields are saved under writes", "save hashes", save_of_hashes, 1000000,
      True),
