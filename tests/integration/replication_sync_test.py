@@ -97,8 +97,8 @@ def fill_strings(conn, count, size=0):
                        for number in range(start, min(start + 500, count))])
 
 
-def redis_replica_of(server, *args):
-    return Server("--replicaof", "127.0.0.1 %d" % server.port, *args, kind="redis")
+def replica_of(server, *args, kind="redis"):
+    return Server("--replicaof", "127.0.0.1 %d" % server.port, *args, kind=kind)
 
 
 def link_is_up(call):
@@ -169,7 +169,7 @@ class Forms(Case):
         code = "#!lua name=mine\nredis.register_function('twice', function(k, a) return a[1] * 2 end)"
         with Server(*NOW) as server, server.connect() as conn:
             conn.call("FUNCTION", "LOAD", code)
-            with redis_replica_of(server) as redis, redis.connect() as other:
+            with replica_of(server) as redis, redis.connect() as other:
                 wait_until(lambda: link_is_up(other.call), 30, "the link")
                 self.assertEqual(other.call("FUNCTION", "LIST")[0][1], b"mine")
 
@@ -429,6 +429,11 @@ class Tools(Case):
 class RedisAsReplica(Case):
     """A real redis-server is the replica."""
 
+    kind = "redis"
+
+    def replica_of(self, server, *args):
+        return replica_of(server, *args, kind=self.kind)
+
     def compare(self, server, redis):
         with server.connect() as conn, redis.connect() as other:
             wait_until(lambda: link_is_up(other.call), 60, "the link")
@@ -443,7 +448,7 @@ class RedisAsReplica(Case):
                     conn.call("SELECT", 5)
                     fill(conn.call)
                     conn.call("SET", "timed", 1, "PXAT", 4102444800000)
-                    with redis_replica_of(server, *args) as redis:
+                    with self.replica_of(server, *args) as redis:
                         self.compare(server, redis)
 
     def test_what_is_written_meanwhile_arrives(self):
@@ -469,7 +474,7 @@ class RedisAsReplica(Case):
             for writer in writers:
                 writer.start()
             try:
-                with redis_replica_of(server) as redis:
+                with self.replica_of(server) as redis:
                     with redis.connect() as other:
                         wait_until(lambda: link_is_up(other.call), 120, "the link")
                     stop.set()
@@ -479,6 +484,12 @@ class RedisAsReplica(Case):
                     self.assertEqual(info(conn.call, "stats")["sync_full"], "1")
             finally:
                 stop.set()
+
+
+class OuroAsReplica(RedisAsReplica):
+    """Both are Ouro."""
+
+    kind = "ouro"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ enum {
     HOSTS = 3, /* The first is the primary at first. */
     CLIENT_NODE = HOSTS,
     CLIENTS = 2,
+    OPERATOR = CLIENTS, /* One more, who gives orders. */
     WORLDS = 30,
     KEYS = 12,
     FIELDS = 60,
@@ -55,10 +56,11 @@ struct actor {
     struct sockaddr_in address;
     int fd;
     struct buf out, in;
-    int64_t due_us;  /* Rests until then; else gives up then. */
-    int64_t number;  /* That it last wrote. */
-    unsigned serial; /* Of what it last asked. */
-    unsigned waits;  /* How often WAIT was answered. */
+    int64_t due_us;    /* Rests until then; else gives up then. */
+    int64_t number;    /* That it last wrote. */
+    unsigned serial;   /* Of what it last asked. */
+    const char *order; /* Of the operator: what it is to say, ... */
+    unsigned target;   /* ... and to whom. */
 };
 
 struct bed {
@@ -67,7 +69,7 @@ struct bed {
     struct sim_world *world;
     struct host hosts[HOSTS];
     struct ring *ring; /* Of the clients. */
-    struct actor actors[CLIENTS];
+    struct actor actors[CLIENTS + 1];
     unsigned primary;
     bool has_writers;
     bool is_counting;          /* What WAIT says is judged. */
@@ -182,8 +184,6 @@ static void ask_batch(struct actor *actor)
 {
     struct rng *rng = &actor->bed->rng;
     bool is_multi = rng_below(rng, 4) == 0;
-    buf_clear(&actor->out);
-    buf_clear(&actor->in);
     buf_printf(&actor->out, "SELECT %u\r\n", 1 + (unsigned)rng_below(rng, 2));
     buf_append_text(&actor->out, is_multi ? "MULTI\r\n" : "");
     for (size_t left = rng_below(rng, BATCH_MAX); left > 0; left--) {
@@ -229,6 +229,12 @@ static bool skip_reply(struct slice *rest, struct reply_item *item, bool *ends_w
 static bool is_answered(struct actor *actor)
 {
     char text[32];
+    if (actor->order != NULL) {
+        bool is_there = actor->in.len != 0 && actor->in.data[actor->in.len - 1] == '\n';
+        CHECK(!is_there || actor->in.data[0] == '+');
+        actor->order = is_there ? NULL : actor->order;
+        return is_there;
+    }
     struct slice rest = buf_slice(&actor->in);
     struct reply_item item = {.kind = REPLY_NULL}, before;
     bool were_well[3] = {false}; /* The last reply, and those before it. */
@@ -242,7 +248,6 @@ static bool is_answered(struct actor *actor)
         }
     } while (item.kind != REPLY_BULK || !slice_is(item.text, text));
     if (before.kind == REPLY_INTEGER && were_well[2]) {
-        actor->waits++;
         CHECK(!actor->bed->is_counting ||
               before.number <= (int64_t)count_holders(actor->bed, actor));
     }
@@ -267,7 +272,13 @@ static void actor_hang_up(struct actor *actor)
 
 static void actor_send(struct actor *actor)
 {
-    ask_batch(actor);
+    buf_clear(&actor->out);
+    buf_clear(&actor->in);
+    if (actor->order != NULL) {
+        buf_append_text(&actor->out, actor->order);
+    } else {
+        ask_batch(actor);
+    }
     actor->state = ACTOR_ASKS;
     actor->due_us = sim_world_now_us(actor->bed->world) + PATIENCE_US;
     ring_send(actor->bed->ring, &actor->send, actor->fd, actor->out.data, actor->out.len);
@@ -307,7 +318,8 @@ static void actor_connect(struct actor *actor)
 {
     struct bed *bed = actor->bed;
     char text[16];
-    snprintf(text, sizeof(text), "10.0.0.%u", bed->primary + 1);
+    unsigned target = actor->order != NULL ? actor->target : bed->primary;
+    snprintf(text, sizeof(text), "10.0.0.%u", target + 1);
     actor->address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(HOST_PORT)};
     CHECK(inet_pton(AF_INET, text, &actor->address.sin_addr) == 1);
     actor->fd = ring_socket(bed->ring, AF_INET, NULL);
@@ -318,23 +330,32 @@ static void actor_connect(struct actor *actor)
                  sizeof(actor->address));
 }
 
+static bool has_work(const struct actor *actor)
+{
+    return actor->index == OPERATOR ? actor->order != NULL : actor->bed->has_writers;
+}
+
 static void actor_step(struct actor *actor)
 {
     bool is_due = sim_world_now_us(actor->bed->world) >= actor->due_us;
     switch (actor->state) {
     case ACTOR_RESTS:
-        if (is_due && actor->bed->has_writers && actor->fd >= 0) {
+        if (is_due && has_work(actor) && actor->fd >= 0) {
             actor_send(actor);
-        } else if (is_due && actor->bed->has_writers) {
+        } else if (is_due && has_work(actor)) {
             actor_connect(actor);
         }
         return;
     case ACTOR_ASKS:
-        if (is_answered(actor)) {
-            actor_rest(actor);
-            return;
+        if (!is_answered(actor)) {
+            break;
         }
-        break;
+        if (actor->index == OPERATOR) {
+            actor_hang_up(actor); /* The next order may be for somebody else. */
+        } else {
+            actor_rest(actor);
+        }
+        return;
     case ACTOR_CLOSES:
         if (!actor->connect.in_flight && !actor->send.in_flight && !actor->receive.in_flight) {
             actor_rest(actor);
@@ -352,9 +373,9 @@ static int64_t actors_turn(struct bed *bed)
 {
     int64_t due_us = INT64_MAX;
     (void)ring_turn(bed->ring, 0);
-    for (unsigned i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i <= CLIENTS; i++) {
         actor_step(&bed->actors[i]);
-        bool is_waiting = bed->has_writers || bed->actors[i].state != ACTOR_RESTS;
+        bool is_waiting = has_work(&bed->actors[i]) || bed->actors[i].state != ACTOR_RESTS;
         due_us = is_waiting && bed->actors[i].due_us < due_us ? bed->actors[i].due_us : due_us;
     }
     return due_us;
@@ -409,7 +430,7 @@ static void bed_open(struct bed *bed, uint64_t seed)
         rng_seed(&host->rng, seed * 16 + i);
         host_start(host);
     }
-    for (unsigned i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i <= CLIENTS; i++) {
         struct actor *actor = &bed->actors[i];
         *actor = (struct actor){.bed = bed,
                                 .index = i,
@@ -425,7 +446,7 @@ static void bed_close(struct bed *bed)
     for (unsigned i = 0; i < HOSTS; i++) {
         host_stop(&bed->hosts[i]);
     }
-    for (unsigned i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i <= CLIENTS; i++) {
         buf_deinit(&bed->actors[i].in);
         buf_deinit(&bed->actors[i].out);
     }
@@ -468,7 +489,7 @@ static bool is_converged(const struct bed *bed)
 
 static bool are_actors_resting(const struct bed *bed)
 {
-    for (unsigned i = 0; i < CLIENTS; i++) {
+    for (unsigned i = 0; i <= CLIENTS; i++) {
         if (bed->actors[i].state != ACTOR_RESTS) {
             return false;
         }
@@ -671,4 +692,59 @@ static void run_cuts(uint64_t seed)
 TEST(sim_replication, broken_links_cost_no_full_synchronisation)
 {
     each_world(2000003, run_cuts);
+}
+
+/* Says something to a server, and runs until that is answered. */
+static void give_order(struct bed *bed, unsigned target, const char *order)
+{
+    struct actor *boss = &bed->actors[OPERATOR];
+    int64_t end_us = sim_world_now_us(bed->world) + CONVERGE_US;
+    boss->order = order;
+    boss->target = target;
+    while (boss->order != NULL) {
+        CHECK(sim_world_now_us(bed->world) < end_us);
+        bed_step(bed, end_us);
+    }
+}
+
+static void run_for(struct bed *bed, int64_t duration_us)
+{
+    int64_t until_us = sim_world_now_us(bed->world) + duration_us;
+    while (sim_world_now_us(bed->world) < until_us) {
+        bed_step(bed, until_us);
+    }
+}
+
+/* The second becomes the primary of the others while nobody writes. What would be written all the
+ * same, PING and the removal of what expires, is not to be in between. */
+static void run_change(uint64_t seed)
+{
+    struct bed bed;
+    bed_open(&bed, seed);
+    for (unsigned i = 0; i < HOSTS; i++) {
+        bed.hosts[i].config.ping_period_s = 1000;
+        bed.hosts[i].config.timeout_s = 1000;
+        bed.hosts[i].config.backlog_ttl_s = 0;
+        repl_configure(bed.hosts[i].repl, &bed.hosts[i].config);
+    }
+    follow(&bed);
+    run_for(&bed, 3 * SECOND);
+    converge(&bed);
+    run_for(&bed, 5 * SECOND);
+    converge(&bed);
+    bool is_old_first = rng_below(&bed.rng, 2) == 0;
+    give_order(&bed, 1, "REPLICAOF NO ONE\r\n");
+    bed.primary = 1;
+    give_order(&bed, is_old_first ? 0 : 2, "REPLICAOF 10.0.0.2 6379\r\n");
+    give_order(&bed, is_old_first ? 2 : 0, "SLAVEOF 10.0.0.2 6379\r\n");
+    bed.has_writers = true;
+    run_for(&bed, 2 * SECOND);
+    converge(&bed);
+    CHECK(full_count(&bed) == 0);
+    bed_close(&bed);
+}
+
+TEST(sim_replication, a_new_primary_is_followed_without_a_full_synchronisation)
+{
+    each_world(3000017, run_change);
 }
