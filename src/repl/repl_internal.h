@@ -42,7 +42,8 @@ struct replica {
     int announced_port;    /* REPLCONF listening-port. */
     bool has_acked;   /* What it got at first, it has: it has acknowledged something, or went on. */
     int64_t acked;    /* Offset of the last acknowledgement; 0: none. */
-    int64_t acked_us; /* When it came, or when the replica came online; monotonic. */
+    int64_t acked_us; /* When it was last heard, or came online; monotonic. */
+    uint64_t heard_bytes;         /* Of its session, when it was last heard. */
     int64_t soft_since_us;        /* Above the soft output limit since then; 0: it is not. */
     struct backlog_cursor cursor; /* Open from SENDING on. */
 

@@ -90,10 +90,12 @@ void replicas_drop_all(struct repl *repl, const char *why)
 
 /* ---- Limits ---- */
 
-/* Bytes of the stream that it has not been sent. */
+/* Bytes of the stream that it has not been sent; those of its snapshot do not count. */
 static int64_t unsent(const struct replica *replica)
 {
-    return backlog_cursor_behind(&replica->cursor) + (int64_t)reply_len(replica->session->out);
+    int64_t behind = backlog_cursor_behind(&replica->cursor);
+    bool is_online = replica->state == REPLICA_ONLINE;
+    return is_online ? behind + (int64_t)reply_len(replica->session->out) : behind;
 }
 
 static bool is_too_far_behind(struct replica *replica)
@@ -207,11 +209,21 @@ void replicas_count_good(struct repl *repl)
     }
 }
 
+/* While it loads a snapshot a replica sends newlines alone, which are no commands. */
+static void note_life(struct replica *replica)
+{
+    if (replica->session->bytes_in != replica->heard_bytes) {
+        replica->heard_bytes = replica->session->bytes_in;
+        replica->acked_us = replica->repl->now->mono_us;
+    }
+}
+
 static void check_timeouts(struct repl *repl)
 {
     int64_t bound_us = repl->config.timeout_s * US_PER_SECOND;
     for (struct list *node = repl->replicas.next; node != &repl->replicas; node = node->next) {
         struct replica *replica = LIST_OWNER(node, struct replica, link);
+        note_life(replica);
         if (replica->state == REPLICA_ONLINE && !replica->is_plain &&
             repl->now->mono_us - replica->acked_us > bound_us) {
             replica_drop(replica, "Disconnecting timedout replica (streaming sync)");

@@ -55,10 +55,10 @@ class Replica(Conn):
         if head.startswith("$EOF:"):
             mark = head[5:].encode()
             assert len(mark) == 40
-            data = b""
-            while not data.endswith(mark):
-                data += self.read_bytes(1)
-            self.snapshot = data[:-40]
+            while mark not in self.pending:
+                self._receive()
+            self.snapshot = self.read_bytes(self.pending.index(mark))
+            assert self.read_bytes(40) == mark
             return "mark"
         self.snapshot = self.read_bytes(int(head[1:]))
         return "length"
@@ -646,6 +646,19 @@ class Life(Primary):
                 break
         self.assertLess(time.monotonic(), deadline)
         self.assertEqual(self.info()["connected_slaves"], "1")
+
+
+class Narrow(Primary):
+    args = ("--repl-diskless-sync-delay", "0", "--repl-backlog-size", "16kb",
+            "--client-output-buffer-limit", "replica", "64kb", "0", "0")
+
+    def test_a_snapshot_does_not_count_as_output(self):
+        for number in range(60):
+            self.call("SET", "k:%d" % number, os.urandom(100000))
+        for capabilities in (("psync2",), ("eof", "psync2")):
+            replica = self.replica(capabilities=capabilities)
+            replica.sync()
+            self.assertEqual(self.stream_of(replica, "SET a 1")[-1], "SET a 1")
 
 
 class Slow(Primary):

@@ -184,6 +184,22 @@ TEST(primary, a_silent_replica_is_let_go)
     bed_shut(&bed);
 }
 
+TEST(primary, newlines_alone_are_signs_of_life)
+{
+    struct repl_bed bed;
+    struct fake_client loading;
+    bed_open(&bed);
+    bed_begin(&bed);
+    attach(&bed, &loading, 1);
+    for (unsigned i = 0; i < 200; i++) {
+        loading.session.bytes_in++;
+        bed_pass_ms(&bed, 1000);
+    }
+    CHECK(loading.close_count == 0 && replica_in(&loading)->acked == 0);
+    fake_shut(&loading);
+    bed_shut(&bed);
+}
+
 /* Writes so many KiB. */
 static void write_kib(struct repl_bed *bed, unsigned kib)
 {
