@@ -301,7 +301,7 @@ static bool run_load(struct script *script, struct library *library, struct slic
                                 .deadline_us = clock_mono_us() + LOAD_MS_MAX * 1000};
     script->loading = &load;
     lua_sethook(vm->lua, load_hook, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
-    lua_gc(vm->lua, LUA_GCRESTART, 0);
+    vm_pace(vm);
     script->is_unbounded = true;
     lua_pushcfunction(vm->lua, enter_load);
     script->is_unbounded = false;

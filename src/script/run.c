@@ -279,7 +279,7 @@ static void run_body(void *context)
     struct script *script = context;
     struct script_run *run = script->run;
     lua_State *lua = run->vm->lua;
-    lua_gc(lua, LUA_GCRESTART, 0); /* A script before may have stopped it. */
+    vm_pace(run->vm);
     lua_sethook(lua, hook, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, run->vm->enter);
     lua_pushlightuserdata(lua, run);

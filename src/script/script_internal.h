@@ -39,6 +39,7 @@ struct vm {
     unsigned short random[3]; /* Of math.random: 48 bits, lowest first. */
     unsigned rounds;          /* Of the collector, that were asked for. */
     unsigned comparisons;     /* Of long sorts. */
+    int pause;                /* Of the collector, in percent; 0: a script may have set it. */
 };
 
 /* A script being executed. */
@@ -102,6 +103,9 @@ struct vm *vm_of(lua_State *lua);
 
 /* Compiles text (never binary chunks); the function, or the error message, is pushed. */
 bool vm_compile(struct vm *vm, struct slice code, const char *chunk_name);
+
+/* Has the collector go on as it is meant to, whatever scripts before have told it. */
+void vm_pace(struct vm *vm);
 
 /* Collects a little garbage while the states hold more than half of what they may. True: enough, or
  * two rounds of the collector found no more (the first may have begun before things became

@@ -27,6 +27,14 @@
 enum {
     LARGE_MIN = 16 * 1024,        /* Bytes of a block that is charged. */
     CHARGE_MAX = 4 * 1024 * 1024, /* Bytes between two looks at the clock: about a millisecond. */
+
+    /* The collector begins a round when the state has grown to so many percent of what the last one
+     * left, and then goes so many times as fast as the script allocates. All of a small state is
+     * marked for little garbage: it may grow longer, but not out of the caches. */
+    PAUSE = 200,
+    SMALL_PAUSE = 500,
+    SMALL_MAX = 512 * 1024, /* Bytes of a small state. */
+    STEP_PERCENT = 200,
 };
 
 /* Whoever asks for a large block is about to fill it, which no hook sees. False: the script is to
@@ -125,6 +133,20 @@ int vm_keep(struct vm *vm)
     int reference = luaL_ref(vm->lua, LUA_REGISTRYINDEX);
     vm->script->is_unbounded = false;
     return reference;
+}
+
+void vm_pace(struct vm *vm)
+{
+    int wanted = vm->memory < SMALL_MAX ? SMALL_PAUSE : PAUSE;
+    if (vm->pause == wanted) {
+        return;
+    }
+    if (vm->pause == 0) {
+        lua_gc(vm->lua, LUA_GCRESTART, 0); /* Begins a round at once, so not each time. */
+        lua_gc(vm->lua, LUA_GCSETSTEPMUL, STEP_PERCENT);
+    }
+    vm->pause = wanted;
+    lua_gc(vm->lua, LUA_GCSETPAUSE, wanted);
 }
 
 bool vm_collect_step(struct vm *vm)

@@ -310,6 +310,20 @@ class Sandbox(Case):
                     conn.call("EVAL", attempt, "0")
                     self.assertEqual(conn.call("PING"), "PONG")
 
+    def test_what_a_script_tells_the_collector_holds_for_itself(self):
+        with self.own_server() as server:
+            conn = server.connect()
+
+            def memory():
+                fields = conn.call("INFO", "memory").decode().split("\r\n")
+                return int(dict(line.split(":", 1) for line in fields if ":" in line)["used_memory_vm_eval"])
+
+            for words in ("'stop'", "'setpause', 1e6", "'setstepmul', 0", "'setstepmul', -1"):
+                conn.call("EVAL", "collectgarbage(%s)" % words, "0")
+                for _ in range(300):
+                    conn.call("EVAL", "local t = {} for i = 1, 1000 do t[i] = {i} end return 1", "0")
+                self.assertLess(memory(), 8 << 20, words)
+
     def test_memory_of_scripts_is_bounded_and_comes_back(self):
         if IS_REDIS:
             self.skipTest("redis-server does not bound it")
