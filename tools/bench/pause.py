@@ -38,6 +38,7 @@ SAVE_MIB_MOST = 64
 WRITES_AT_ONCE = 200
 HASHES = 10
 BACK_S_MOST = 2
+SAVE_S_MAX = 600  # Longer than this, a save counts as failed.
 
 
 class Probe:
@@ -297,7 +298,8 @@ def await_save(server, link):
     """Waits for the save's end; the most memory that it took beyond what was there, in bytes."""
     before = most = server.rss()
     copied = 0
-    while True:
+    until = time.monotonic() + SAVE_S_MAX
+    while time.monotonic() < until:
         fields = dict(line.split(":", 1) for line in link.ask("INFO", "persistence").splitlines()
                       if ":" in line)
         most = max(most, server.rss())
@@ -309,6 +311,7 @@ def await_save(server, link):
             is_forked = "rdb_walk_slices" not in fields
             return most - before + (copied if is_forked else 0)
         time.sleep(0.05)
+    raise Failed("the save took more than %d s" % SAVE_S_MAX)
 
 
 def save_now(server, link):
@@ -383,6 +386,29 @@ def save_of_hashes(server, fields):
                       lambda draw: put(draw.randrange(HASHES), draw.randrange(fields)))
 
 
+def save_of_stream(server, entries):
+    """One stream, and all its entries pending: they are acknowledged and deleted at random."""
+    def entry(number):
+        return bulk(b"%d-1" % (number + 1))
+
+    def fill():
+        words = b"*5\r\n%s%s%%s%s%s" % (bulk("XADD"), bulk("stream"), bulk("field"), bulk(b"v" * 16))
+        for requests, count in chunked(entries, lambda number: words % entry(number)):
+            yield requests, 2 * count   # Lines: the ID is a bulk string.
+        yield encode("XGROUP", "CREATE", "stream", "group", "0"), 1
+        words = b"*8\r\n%s%s%s%s%s%%s%s%s" % tuple(bulk(word) for word in (
+            "XCLAIM", "stream", "group", "consumer", "0", "FORCE", "JUSTID"))
+        for requests, count in chunked(entries, lambda number: words % entry(number)):
+            yield requests, 3 * count
+
+    def change(draw):
+        chosen = entry(draw.randrange(entries))
+        if draw.randrange(2) == 0:
+            return b"*4\r\n%s%s%s%s" % (bulk("XACK"), bulk("stream"), bulk("group"), chosen)
+        return b"*3\r\n%s%s%s" % (bulk("XDEL"), bulk("stream"), chosen)
+    return save_under(server, fill(), change)
+
+
 # name, a short name for the plot, how it is run, keys, is it judged
 SCENARIOS = [
     ("nothing happens", "idle", nothing, 0, False),
@@ -424,6 +450,7 @@ SCENARIOS = [
     ("{} M keys are saved under writes", "save", save_of_keys, 10000000, True),
     ("ten hashes of {} M fields are saved under writes", "save hashes", save_of_hashes, 1000000,
      True),
+    ("a stream of {} M entries, all pending, is saved under writes", "save stream", save_of_stream, 1000000, True),
     ("a replica's full synchronisation with {} M keys under writes", "replica", replica_of_keys,
      10000000, True),
 ]
