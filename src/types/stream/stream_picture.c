@@ -412,10 +412,10 @@ bool picture_takes_consumer(struct stream_group *group, struct stream_consumer *
     if (side == NULL) {
         return false;
     }
+    struct stream_consumer_side *own = consumer_side(picture, side, consumer);
     if (side->next_consumer == consumer) {
         side->next_consumer = order_behind(&group->consumers, consumer);
     }
-    struct stream_consumer_side *own = consumer_side(picture, side, consumer);
     if (own == NULL) {
         return false;
     }
@@ -718,7 +718,7 @@ void stream_picture_begin(struct stream_picture *picture, const struct value *va
                                        .node_count = stream_node_count(value),
                                        .group_count = order_count(&stream->groups),
                                        .has_live = stream->tail != NULL};
-    if (picture->has_live) {
+    if (stream->tail != NULL) {
         picture->live_end = stream->tail->base;
     }
     order_init(&picture->kept, &nodes_order_kind);

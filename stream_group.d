@@ -1,0 +1,40 @@
+stream_group.o: src/types/stream/stream_group.c src/base/hash.h \
+  src/base/slice.h src/base/mem.h src/base/work.h src/base/list.h \
+  src/types/stream/stream_internal.h src/base/assert.h \
+  src/types/stream/stream.h src/base/blob.h src/base/num.h \
+  src/ds/order.h src/types/limits.h src/types/value.h src/ds/table.h \
+  src/base/rng.h src/ds/table_lookup.h src/base/prefetch.h
+
+src/base/hash.h:
+
+src/base/slice.h:
+
+src/base/mem.h:
+
+src/base/work.h:
+
+src/base/list.h:
+
+src/types/stream/stream_internal.h:
+
+src/base/assert.h:
+
+src/types/stream/stream.h:
+
+src/base/blob.h:
+
+src/base/num.h:
+
+src/ds/order.h:
+
+src/types/limits.h:
+
+src/types/value.h:
+
+src/ds/table.h:
+
+src/base/rng.h:
+
+src/ds/table_lookup.h:
+
+src/base/prefetch.h:

@@ -1,0 +1,50 @@
+test_stream_picture.o: tests/unit/types/test_stream_picture.c \
+  src/base/mem.h src/base/rng.h src/base/work.h src/base/list.h \
+  tests/unit/test.h src/types/codec/codec.h src/base/blob.h \
+  src/base/slice.h src/types/hash/hash.h src/ds/pack.h src/base/num.h \
+  src/ds/table.h src/ds/table_lookup.h src/base/prefetch.h \
+  src/types/limits.h src/types/value.h src/types/list/list.h \
+  src/types/set/set.h src/types/stream/stream.h src/ds/order.h \
+  src/types/zset/zset.h
+
+src/base/mem.h:
+
+src/base/rng.h:
+
+src/base/work.h:
+
+src/base/list.h:
+
+tests/unit/test.h:
+
+src/types/codec/codec.h:
+
+src/base/blob.h:
+
+src/base/slice.h:
+
+src/types/hash/hash.h:
+
+src/ds/pack.h:
+
+src/base/num.h:
+
+src/ds/table.h:
+
+src/ds/table_lookup.h:
+
+src/base/prefetch.h:
+
+src/types/limits.h:
+
+src/types/value.h:
+
+src/types/list/list.h:
+
+src/types/set/set.h:
+
+src/types/stream/stream.h:
+
+src/ds/order.h:
+
+src/types/zset/zset.h:
