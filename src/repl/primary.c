@@ -299,6 +299,11 @@ static void begin_full(struct repl *repl, struct session *session)
 {
     repl->stats.sync_full++;
     repl_open_backlog(repl);
+    if (repl->config.is_nodelay_off) {
+        struct session_view view = {.fd = -1};
+        session->ops->view(session, &view);
+        (void)ring_socket_tune(repl->options.ring, view.fd, false, repl->config.keepalive_s);
+    }
     sync_add(repl->sync, become_replica(repl, session, REPLICA_WAIT_SYNC));
 }
 

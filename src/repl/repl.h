@@ -77,6 +77,7 @@ struct repl_config {
     bool has_packing, has_checksum; /* rdbcompression, rdbchecksum: of snapshots sent. */
     struct output_limit output;     /* client-output-buffer-limit replica */
     bool is_nodelay_off;            /* repl-disable-tcp-nodelay */
+    int keepalive_s;                /* tcp-keepalive */
     int64_t guard_timeout_s;        /* empty-primary-guard-timeout; 0: no guard. */
 
     /* As a replica. */

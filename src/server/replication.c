@@ -176,6 +176,7 @@ void server_apply_repl(struct server *server)
         .has_checksum = config->rdb_checksum,
         .output = config->output[CLIENT_CLASS_REPLICA],
         .is_nodelay_off = config->repl_nodelay_off,
+        .keepalive_s = (int)config->tcp_keepalive_s,
         .guard_timeout_s = config->empty_guard_s,
         .load = (enum repl_load)config->repl_diskless_load,
         .serves_stale = config->replica_serves_stale,

@@ -688,6 +688,16 @@ class Slow(Primary):
 
 
 class Alone(unittest.TestCase):
+    def test_small_packets_may_be_put_together_for_a_replica(self):
+        with Server("--repl-disable-tcp-nodelay", "yes", "--repl-diskless-sync-delay",
+                    "0") as server, server.connect() as conn:
+            replica = Replica(server.port)
+            replica.sync()
+            conn.call("SET", "a", "1")
+            conn.call("PUBLISH", "end", "")
+            self.assertEqual(replica.until("end"), [[b"SELECT", b"0"], [b"SET", b"a", b"1"]])
+            replica.close()
+
     def test_a_primary_that_nobody_follows_forgets_its_history(self):
         with Server("--repl-backlog-ttl", "1", "--repl-diskless-sync-delay", "0") as server:
             with server.connect() as conn:
