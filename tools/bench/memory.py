@@ -38,6 +38,23 @@ def small_hashes(count):
     return chunked(count, lambda number: head + b"key:%012d\r\n" % number + tail)
 
 
+def stream_entries(count):
+    """IDs as a clock gives them, some in each millisecond. A reply has two lines."""
+    def entry(number):
+        entry_id = b"%d-%d" % (1700000000000 + number // 4, number % 4)
+        return encode("XADD", "big", entry_id, "f", b"%08d" % number)
+    return ((requests, 2 * replies) for requests, replies in chunked(count, entry))
+
+
+def pending_entries(count):
+    """The same, all given to one consumer of a group, who acknowledges none."""
+    yield from stream_entries(count)
+    yield encode("XGROUP", "CREATE", "big", "g", "0"), 1
+    script = "redis.call('XREADGROUP', 'GROUP', 'g', 'c', 'COUNT', 1000, 'STREAMS', 'big', '>') return 1"
+    yield from chunked(-(-count // 1000), lambda _: encode("EVAL", script, 0))
+    yield encode("SCRIPT", "FLUSH"), 1
+
+
 def volatile_fields(count):
     words = (b"HSETEX", b"big", b"EX", b"%d" % TTL_S, b"FIELDS", b"1")
     head = b"*8\r\n" + b"".join(map(bulk, words))
@@ -62,6 +79,8 @@ CASES = [
      volatile_fields),
     ("list element (`element:N`)", "list\nelement", 18, members("RPUSH", "big", b"element:%d")),
     ("small hash, 4 fields", "small hash", 112, small_hashes),
+    ("stream entry, one field, 8-byte value", "stream\nentry", 21, stream_entries),
+    ("stream entry, the same, pending", "stream\npending", 131, pending_entries),
 ]
 IDLE_MOST = 1000
 
