@@ -22,6 +22,8 @@ enum {
     NUMBER_LEN_MAX = 40, /* "%.17g" */
 };
 
+#define ERR_ARGUMENTS "ERR Lua redis lib command arguments must be strings or integers"
+
 /* What may refuse a script's command, besides what this file says itself. */
 enum { SCRIPT_GATES = GATE_ACCESS | GATE_READ_ONLY | GATE_STALE };
 
@@ -172,7 +174,7 @@ static void call_command(lua_State *lua)
     int first = lua_gettop(lua) - count + 1;
     for (int i = 0; i < count; i++) {
         if (!read_argument(lua, first + i, &args[i])) {
-            push_text_error(lua, "ERR Lua redis lib command arguments must be strings or integers");
+            push_text_error(lua, ERR_ARGUMENTS);
             return;
         }
     }
@@ -314,8 +316,7 @@ static int api_acl_check_cmd(lua_State *lua)
     int first = lua_gettop(lua) - count + 1;
     for (int i = 0; i < count; i++) {
         if (!read_argument(lua, first + i, &args[i])) {
-            return raise(lua, "ERR redis.acl_check_cmd() require all arguments to be strings or "
-                              "integers");
+            return raise(lua, ERR_ARGUMENTS);
         }
     }
     struct script *script = vm_of(lua)->script;

@@ -320,6 +320,21 @@ class Ends(Blocking):
         conn.socket.shutdown(1)
         wait_until(lambda: self.blocked_count() == 0)
 
+    def test_a_peer_that_has_vanished_is_looked_for(self):
+        def timer(conn):
+            """The kernel's timer on the server's side of the connection: 2 is that of keepalive."""
+            wanted = (conn.socket.getpeername()[1], conn.socket.getsockname()[1])
+            with open("/proc/net/tcp", encoding="ascii") as file:
+                for line in file.readlines()[1:]:
+                    fields = line.split()
+                    ports = tuple(int(fields[index].rsplit(":", 1)[1], 16) for index in (1, 2))
+                    if ports == wanted:
+                        return int(fields[5].split(":", 1)[0])
+            return None
+
+        conn = self.waiter("BLPOP", "k", "0")
+        wait_until(lambda: timer(conn) == 2, what="a keepalive timer")
+
     def test_what_was_sent_behind_it_waits_too(self):
         conn = self.waiter("BLPOP", "k", "0")
         conn.send(b"PING\r\nBLPOP k 0\r\nECHO x\r\n")

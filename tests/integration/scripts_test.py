@@ -61,6 +61,17 @@ class Scripts(Case):
         self.assertIn(b"-ERR reached lua stack limit\r\n",
                       self.raw("EVAL", "local t = {} t[1] = t return t", "0"))
 
+    def test_rights_are_asked_for_commands_that_exist(self):
+        def check(words):
+            return self.call("EVAL", "return redis.acl_check_cmd(%s)" % words, "0")
+
+        for words in ("'get'", "'GET', 'k', 'too', 'many'", "'config'", "'config', 'get'"):
+            self.assertEqual(check(words), 1, words)
+        for words in ("'nosuch'", "'config', 'nosuch'", "'config|get'", "1"):
+            self.assert_error(check(words), "ERR Invalid command passed to redis.acl_check_cmd()")
+        self.assert_error(check(""), "ERR Please specify at least one argument for this redis lib call")
+        self.assert_error(check("{}"), "ERR Lua redis lib command arguments must be strings or integers")
+
     def test_time_stands_still_in_a_script(self):
         if IS_REDIS:
             self.skipTest("since redis-server 7.2")
