@@ -19,9 +19,9 @@
  *
  * Trouble. A command that we do not know, or whose number of arguments is not ours, ends the link:
  * whoever skipped it would hold other data than the primary and not know it. The next try comes a
- * second later, then two, up to a minute, and each says in the log what is missing. An error reply
- * is logged and passed over, as in Redis: the primary executed the command, and so the data of the
- * two differs already.
+ * second later, then two, up to a minute, and each says in the log what is missing. So does a
+ * SELECT of a database that we have not. Any other error reply is logged and passed over, as in
+ * Redis: the primary executed the command, and so the data of the two differs already.
  *
  * Invariants:
  *   1. shown <= committed <= at <= parse_at <= len; between two runs shown == committed.
@@ -161,6 +161,10 @@ static enum ran run_one(struct link *link, struct exec_plan *plan, size_t end,
         uint64_t errors_before = wire->reply.error_count;
         if (exec_run(link->repl->exec, session, plan, parser) == EXEC_LATER) {
             return RAN_LATER;
+        }
+        if (wire->reply.error_count != errors_before && slice_is(plan->args[0], "select")) {
+            refuse(link, plan); /* What follows would go to another database. */
+            return RAN_NO_MORE;
         }
         wire->at = end;
         drop_answer(wire, plan, errors_before);

@@ -44,6 +44,7 @@
 
 enum {
     FILE_MODE = 0644,
+    SPOOL_NUMBER_FIRST = 1000000, /* sync.c counts from 1 on. */
     SECOND_US = 1000 * 1000,
     END_TURN_US = 10000,
     FREEING_US_MAX = 10 * SECOND_US, /* Longest wait for the old keys' memory. */
@@ -372,8 +373,8 @@ static bool spool_begin(struct link *link)
     spool->fd = -1;
     spool->op.done = spool_on_file;
     snprintf(spool->path, sizeof(spool->path), "%s/%s", config->dir, config->file_name);
-    snprintf(spool->temp_path, sizeof(spool->temp_path), "%s/temp-sync-%llx-%u.rdb", config->dir,
-             (unsigned long long)link->repl->now->wall_us, ++link->spool_number);
+    snprintf(spool->temp_path, sizeof(spool->temp_path), "%s/temp-%ld-%u.rdb", config->dir,
+             (long)getpid(), SPOOL_NUMBER_FIRST + link->spool_number++);
     spool->blocks[0].bytes = mem_try_alloc(SPOOL_BLOCK_LEN);
     spool->blocks[1].bytes = mem_try_alloc(SPOOL_BLOCK_LEN);
     if (spool->blocks[0].bytes == NULL || spool->blocks[1].bytes == NULL) {

@@ -177,7 +177,7 @@ void loading_info(const struct server *server, struct buf *out)
 static void restore_history(struct server *server, const struct load_facts *facts)
 {
     struct repl_facts history = {.offset = facts->repl_offset, .db = (int)facts->repl_db};
-    if (facts->repl_id[0] == '\0' || facts->repl_offset < 0) {
+    if (strspn(facts->repl_id, "0123456789abcdef") != LOAD_REPL_ID_LEN || facts->repl_offset < 0) {
         return;
     }
     memcpy(history.id, facts->repl_id, sizeof(history.id));

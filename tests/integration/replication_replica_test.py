@@ -940,6 +940,36 @@ class Scripted(unittest.TestCase):
         done = len(encode("SELECT", 0) + encode("SET", "b", "1"))
         self.assertEqual(self.fake.requests[1][1:], [ID, str(done + 1)])
 
+    def test_a_database_that_is_not_there_ends_the_link(self):
+        def script(conn, words, count):
+            if count == 1:
+                conn.send(b"+FULLRESYNC %s 0\r\n$%d\r\n" % (ID.encode(), len(snapshot())) + snapshot())
+                conn.send(encode("SELECT", 99) + encode("SET", "b", "elsewhere"))
+            else:
+                conn.send(b"+CONTINUE\r\n" + encode("SELECT", 0) + encode("SET", "c", "1"))
+            self.hold(conn)
+
+        self.play(script)
+        self.await_value("c", b"1")
+        self.assertEqual(self.conn.call("GET", "b"), None)
+        self.await_log(b"cannot execute")
+
+    def test_another_primary_may_be_named_in_the_middle_of_a_transfer(self):
+        def endless(conn, words, count):
+            conn.send(b"+FULLRESYNC %s 0\r\n$10000000\r\nREDIS0009" % ID.encode())
+            self.hold(conn)
+
+        def good(conn, words, count):
+            conn.send(b"+FULLRESYNC %s 0\r\n$%d\r\n" % (ID.encode(), len(snapshot())) + snapshot())
+            self.hold(conn)
+
+        self.play(endless)
+        wait_until(lambda: info(self.conn)["master_sync_in_progress"] == "1", SLOW)
+        other = FakePrimary(good)
+        self.addCleanup(other.close)
+        self.assertEqual(self.conn.call("REPLICAOF", "127.0.0.1", other.port), "OK")
+        self.await_value("a", b"v")
+
     def test_an_error_is_logged_and_passed_over(self):
         def script(conn, words, count):
             conn.send(b"+FULLRESYNC %s 0\r\n$%d\r\n" % (ID.encode(), len(snapshot())) + snapshot())
@@ -1092,6 +1122,23 @@ class Scripted(unittest.TestCase):
                 self.assertEqual(self.server.process.wait(SLOW), 0)
                 left = [name for name in os.listdir(self.server.directory) if name.endswith(".rdb")]
                 self.assertEqual(left, [])
+
+
+    def test_what_a_killed_replica_had_received_is_removed_by_its_next_start(self):
+        def script(conn, words, count):
+            conn.send(b"+FULLRESYNC %s 0\r\n$10000000\r\nREDIS0009" % ID.encode())
+            self.hold(conn)
+
+        def temporary():
+            return [name for name in os.listdir(self.server.directory) if name.startswith("temp-")]
+
+        self.play(script)
+        wait_until(temporary, SLOW)
+        self.server.kill()
+        self.assertEqual(len(temporary()), 1)
+        self.server.args = []
+        self.server.start()
+        self.assertEqual(temporary(), [])
 
 
 if __name__ == "__main__":
