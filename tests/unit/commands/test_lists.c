@@ -155,3 +155,24 @@ TEST(dump, a_restored_key_tells_its_time_as_a_moment)
     DOES("DUMP none", "$-1\r\n", "", "");
     family_deinit(&family);
 }
+
+TEST(lists, changes_in_slices_tell_what_they_are)
+{
+    struct family family;
+    family_init(&family);
+    for (int i = 0; i < 20000; i++) {
+        char line[64];
+        snprintf(line, sizeof(line), "rpush l %s%d", i % 2 == 0 ? "even:" : "odd:", i % 2 * i);
+        say(&family.fixture, line);
+    }
+    CHECK(family_does(&family, "lrem l 0 even:0", ":10000\r\n", "lrem l 0 even:0;", "lrem:l;"));
+    CHECK(family_does(&family, "lrem l 0 even:0", ":0\r\n", "", ""));
+    CHECK(family_does(&family, "linsert l after odd:19999 x", ":10001\r\n",
+                      "linsert l after odd:19999 x;", "linsert:l;"));
+    CHECK_THROUGH(&family.fixture, "lindex l -1", "$1\r\nx\r\n");
+    const char *reply = family_say(&family, "lpop l 9000");
+    CHECK(strncmp(reply, "*9000\r\n$5\r\nodd:1\r\n", 18) == 0);
+    CHECK(record_is(&family.record.effects, "lpop l 9000;"));
+    CHECK_THROUGH(&family.fixture, "llen l", ":1001\r\n");
+    family_deinit(&family);
+}

@@ -86,6 +86,27 @@ TEST(sets, many_popped_members_are_named_in_few_effects)
     family_deinit(&family);
 }
 
+TEST(sets, what_is_popped_in_slices_is_one_unit)
+{
+    struct family family;
+    family_init(&family);
+    add_members(&family, "s", 4000);
+    family.record.has_units = true;
+    const char *reply = family_say(&family, "spop s 3000");
+    CHECK(strncmp(reply, "*3000\r\n", 7) == 0 && count_of(reply, "member:") == 3000);
+    buf_append_byte(&family.record.effects, '\0');
+    const char *effects = family.record.effects.data;
+    CHECK(effects[0] == '[' && count_of(effects, "[") == 1 && count_of(effects, "]47;") == 1);
+    CHECK(count_of(effects, "SREM s ") == 47 && count_of(effects, "member:") == 3000);
+    CHECK(record_is(&family.record.events, "spop:s;"));
+    CHECK_THROUGH(&family.fixture, "scard s", ":1000\r\n");
+    family_say(&family, "spop s 1001");
+    CHECK(record_is(&family.record.effects, "[DEL s]1;"));
+    CHECK(record_is(&family.record.events, "spop:s;del:s;"));
+    CHECK_THROUGH(&family.fixture, "exists s", ":0\r\n");
+    family_deinit(&family);
+}
+
 TEST(sets, random_members_are_distinct_unless_the_count_is_negative)
 {
     struct family family;
