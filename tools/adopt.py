@@ -242,8 +242,9 @@ def tell(text):
 
 def kind_of(peer):
     facts = peer.info("server")
-    name = "Ouro " + facts["ouro_version"] if "ouro_version" in facts else "Redis"
-    return "%s, %s %s" % (peer, name, "" if "ouro_version" in facts else facts["redis_version"])
+    is_ouro = "ouro_version" in facts
+    return "%s, %s" % (peer, "Ouro " + facts["ouro_version"] if is_ouro
+                       else "Redis " + facts["redis_version"])
 
 
 def key_count(peer):
@@ -334,16 +335,21 @@ def move(sentinels, node, primary, options):
     before = int(node.info("stats")["sync_full"])
     try:
         hand_over(primary, node, address)
-        sentinels.follow(address)
-        tell("the Sentinels tell clients of %s:%d" % address)
-        wait_for(lambda: sentinels.have_settled_on(address), "the end of Sentinel's failover",
-                 options.timeout)
-        for replica in replicas_of(sentinels, options):
-            wait_for(lambda peer=replica: is_replica_of(peer, node),
-                     "the link of the replica %s" % replica, options.timeout)
-            tell("%s follows it" % replica)
-    finally:
+    except Refused:
         node.do("CONFIG", "SET", "replica-priority", priority)
+        raise
+    # From here on the priority stays low until all is done: should this fail, Sentinel comes to the
+    # same end by itself, and chooses by it.
+    sentinels.follow(address)
+    tell("the Sentinels tell clients of %s:%d" % address)
+    wait_for(lambda: sentinels.have_settled_on(address), "the end of Sentinel's failover",
+             options.timeout)
+    for replica in replicas_of(sentinels, options):
+        wait_for(lambda peer=replica: is_replica_of(peer, node), "the link of the replica %s" % replica,
+                 options.timeout)
+        tell("%s follows it" % replica)
+    node.do("CONFIG", "SET", "replica-priority", priority)
+    node.ask("CONFIG", "REWRITE")  # Sentinel has had the low one written, where there is a file.
     count = int(node.info("stats")["sync_full"]) - before
     tell("%d full resynchronisations were needed for the change" % count)
 
