@@ -102,7 +102,7 @@ static bool save_alone(struct server *server)
 {
     log_write(LOG_NOTICE, "Saving the final RDB snapshot before exiting.");
     process_notify(server->config, "STATUS=Saving the final RDB snapshot\n");
-    exec_pause(server->exec, PAUSE_ALL, INT64_MAX);
+    exec_pause(server->exec, PAUSE_BY_END, PAUSE_ALL, INT64_MAX);
     if (saver_save_now(server->saver)) {
         return true;
     }
@@ -119,7 +119,7 @@ static void stay(struct server *server)
               "Errors trying to shut down the server. Check the logs for more information.");
     process_notify(server->config, "STATUS=Error trying to save the DB, can't exit.\n");
     server->shutdown = (struct shutdown_request){.is_requested = false};
-    exec_unpause(server->exec);
+    exec_unpause(server->exec, PAUSE_BY_END);
     if (session != NULL) {
         reply_error(session->out, "ERR Errors trying to SHUTDOWN. Check logs.");
         session_resume(session);
@@ -146,7 +146,6 @@ bool server_save_at_end(struct server *server)
 
 void server_reload(struct server *server)
 {
-    struct session *session = server->reload.session;
     const struct reload_request *reload = &server->reload;
     const char *reply = NULL;
     if (server->reload.has_save && !saver_save_now(server->saver)) {
@@ -157,6 +156,7 @@ void server_reload(struct server *server)
         exec_stats(server->exec)->dirty = 0;
         log_write(LOG_WARNING, "DB reloaded by DEBUG RELOAD");
     }
+    struct session *session = server->reload.session; /* NULL: has gone while we saved. */
     server->reload = (struct reload_request){.is_requested = false};
     if (session != NULL && reply == NULL) {
         reply_status(session->out, "OK");
