@@ -361,14 +361,14 @@ static void client_pause_run(struct call *call)
         return;
     }
     if (wait_ms <= INT64_MAX - call->now->wall_ms) {
-        exec_pause(call->exec, mode, call->now->wall_ms + wait_ms);
+        exec_pause(call->exec, PAUSE_BY_CLIENT, mode, call->now->wall_ms + wait_ms);
     } /* Else: Redis 7.0 wraps around to the past, where no pause is. */
     reply_ok(call->out);
 }
 
 static void client_unpause_run(struct call *call)
 {
-    exec_unpause(call->exec);
+    exec_unpause(call->exec, PAUSE_BY_CLIENT);
     reply_ok(call->out);
 }
 

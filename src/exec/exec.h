@@ -287,16 +287,28 @@ struct session *exec_unit_client(const struct exec *exec);
 void exec_report_part(struct exec *exec, struct db *db, struct slice key, struct slice field);
 void exec_report_parts(struct exec *exec, struct db *db, struct slice key, const char *event);
 
-/* ---- CLIENT PAUSE ---- */
+/* ---- Pauses ---- */
 
 enum pause_mode { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 
-/* Holds back commands until `until_ms` (wall clock). A pause under way is only prolonged and made
- * stricter. */
-void exec_pause(struct exec *exec, enum pause_mode mode, int64_t until_ms);
-void exec_unpause(struct exec *exec);
+/* Who wants it. Pauses of several reasons stand beside each other. */
+enum pause_reason {
+    PAUSE_BY_CLIENT,
+    PAUSE_BY_FAILOVER,
+    PAUSE_BY_SAVE,
+    PAUSE_BY_END,
+    PAUSE_REASONS
+};
 
-/* While it is not PAUSE_NONE nothing may expire or be evicted either. */
+/* Holds back commands until `until_ms` (wall clock). A pause under way for the same reason is only
+ * prolonged and made stricter. */
+void exec_pause(struct exec *exec, enum pause_reason reason, enum pause_mode mode,
+                int64_t until_ms);
+/* Ends that for this reason. */
+void exec_unpause(struct exec *exec, enum pause_reason reason);
+
+/* The strictest that there is. While it is not PAUSE_NONE nothing may expire or be evicted either.
+ */
 enum pause_mode exec_pause_mode(const struct exec *exec);
 
 /* ---- Statistics ---- */

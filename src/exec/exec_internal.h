@@ -121,8 +121,11 @@ struct exec {
     int64_t tick_origin_us;
     int64_t tick_refresh_us;
 
-    enum pause_mode pause_mode;
-    int64_t pause_until_ms;
+    enum pause_mode pause_mode; /* The strictest of `pauses`. */
+    struct pause {
+        enum pause_mode mode;
+        int64_t until_ms;
+    } pauses[PAUSE_REASONS];
 
     struct blocking blocking;
     uint64_t watching_sessions, watched_keys; /* WATCH */

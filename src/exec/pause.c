@@ -1,7 +1,12 @@
-/* CLIENT PAUSE: commands wait, all of them or those that may write, until a moment.
+/* Pauses (CLIENT PAUSE, FAILOVER): commands wait, all of them or those that may write, until a
+ * moment.
  *
  *     exec_pause -> GATE_PAUSE active -> gate suspends each session that brings such a command
  *     deadline or exec_unpause        -> gate off, all suspended sessions resume
+ *
+ * There may be several reasons at a time, each with a mode and a moment of its own. The strictest
+ * one rules, and nobody ends the pause of another: CLIENT UNPAUSE lets no write through that
+ * FAILOVER holds back, and a short CLIENT PAUSE ALL meanwhile is not as long as the failover.
  *
  * The command that was held back is not lost: its bytes stay with the connection and are executed
  * when the session goes on; those of the primary's link too. Replicas and sessions without a
@@ -32,25 +37,18 @@ enum gate_result exec_pause_gate(void *context, struct call *call)
     return GATE_LATER;
 }
 
-void exec_pause(struct exec *exec, enum pause_mode mode, int64_t until_ms)
+static enum pause_mode strictest(const struct exec *exec)
 {
-    if (exec->pause_mode == PAUSE_NONE || until_ms > exec->pause_until_ms) {
-        exec->pause_until_ms = until_ms;
+    enum pause_mode mode = PAUSE_NONE;
+    for (unsigned i = 0; i < PAUSE_REASONS; i++) {
+        mode = exec->pauses[i].mode > mode ? exec->pauses[i].mode : mode;
     }
-    if (mode > exec->pause_mode) {
-        exec->pause_mode = mode;
-    }
-    exec_make_whole(exec); /* CLIENT PAUSE has waited for that; others cannot. */
-    exec_activate_gate(exec, GATE_PAUSE, true);
-    keyspace_freeze(exec->keyspace, true);
+    return mode;
 }
 
-void exec_unpause(struct exec *exec)
+/* Whoever is still held back is suspended again. */
+static void resume_all(struct exec *exec)
 {
-    exec->pause_mode = PAUSE_NONE;
-    exec_activate_gate(exec, GATE_PAUSE, false);
-    exec_sliced_freeze(exec);
-    exec_sliced_on_unpause(exec);
     struct list *next;
     for (struct list *node = exec->sessions.next; node != &exec->sessions; node = next) {
         next = node->next;
@@ -62,11 +60,50 @@ void exec_unpause(struct exec *exec)
     }
 }
 
+/* A pause has ended. */
+static void relax(struct exec *exec)
+{
+    enum pause_mode before = exec->pause_mode;
+    exec->pause_mode = strictest(exec);
+    if (exec->pause_mode == PAUSE_NONE) {
+        exec_activate_gate(exec, GATE_PAUSE, false);
+        exec_sliced_freeze(exec);
+        exec_sliced_on_unpause(exec);
+    }
+    if (exec->pause_mode < before) {
+        resume_all(exec);
+    }
+}
+
+void exec_pause(struct exec *exec, enum pause_reason reason, enum pause_mode mode, int64_t until_ms)
+{
+    struct pause *pause = &exec->pauses[reason];
+    if (pause->mode == PAUSE_NONE || until_ms > pause->until_ms) {
+        pause->until_ms = until_ms;
+    }
+    if (mode > pause->mode) {
+        pause->mode = mode;
+    }
+    exec->pause_mode = strictest(exec);
+    exec_make_whole(exec); /* CLIENT PAUSE has waited for that; others cannot. */
+    exec_activate_gate(exec, GATE_PAUSE, true);
+    keyspace_freeze(exec->keyspace, true);
+}
+
+void exec_unpause(struct exec *exec, enum pause_reason reason)
+{
+    exec->pauses[reason].mode = PAUSE_NONE;
+    relax(exec);
+}
+
 void exec_pause_tick(struct exec *exec)
 {
-    if (exec->now->wall_ms >= exec->pause_until_ms) {
-        exec_unpause(exec);
+    for (unsigned i = 0; i < PAUSE_REASONS; i++) {
+        if (exec->now->wall_ms >= exec->pauses[i].until_ms) {
+            exec->pauses[i].mode = PAUSE_NONE;
+        }
     }
+    relax(exec);
 }
 
 enum pause_mode exec_pause_mode(const struct exec *exec)

@@ -135,7 +135,7 @@ static void hold_back_writers(struct pass *pass)
 {
     struct exec *exec = pass->options.exec;
     pass->options.stats->held_back++;
-    exec_pause(exec, PAUSE_WRITE, exec_now(exec)->wall_ms + HOLD_BACK_MS);
+    exec_pause(exec, PAUSE_BY_SAVE, PAUSE_WRITE, exec_now(exec)->wall_ms + HOLD_BACK_MS);
 }
 
 /* When the next slice is due after one of `spent_us`. */

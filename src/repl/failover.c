@@ -18,8 +18,6 @@
 #include "exec/aside.h"
 #include "repl/link.h"
 
-enum { NAME_MAX_LEN = 160 };
-
 const char *failover_state_name(const struct repl *repl)
 {
     static const char *const names[] = {
@@ -40,7 +38,7 @@ static void clear(struct repl *repl)
     struct failover *failover = &link_of(repl)->failover;
     mem_free(failover->host);
     *failover = (struct failover){.state = FAILOVER_NONE};
-    exec_unpause(repl->exec);
+    exec_unpause(repl->exec, PAUSE_BY_FAILOVER);
 }
 
 void failover_abort(struct repl *repl, const char *why)
@@ -77,15 +75,10 @@ void failover_on_psync(struct repl *repl, bool is_accepted)
 /* ---- Whom to hand over to ---- */
 
 /* Its address as its announcements or its connection tell it. */
-static void address_of(const struct replica *replica, char host[NAME_MAX_LEN], int *port)
+static void address_of(const struct replica *replica, char host[REPLICA_NAME_MAX], int *port)
 {
-    char name[NAME_MAX_LEN];
-    snprintf(host, NAME_MAX_LEN, "%s", replica_name(replica, name));
-    char *colon = strrchr(host, ':');
+    replica_ip(replica, host);
     *port = replica->announced_port;
-    if (colon != NULL) {
-        *colon = '\0';
-    }
 }
 
 static const struct replica *find_replica(const struct repl *repl, struct slice host, int64_t port)
@@ -93,7 +86,7 @@ static const struct replica *find_replica(const struct repl *repl, struct slice 
     for (const struct list *node = repl->replicas.next; node != &repl->replicas;
          node = node->next) {
         const struct replica *replica = LIST_OWNER(node, struct replica, link);
-        char name[NAME_MAX_LEN];
+        char name[REPLICA_NAME_MAX];
         int its_port;
         address_of(replica, name, &its_port);
         if (slice_equal(host, slice_from_text(name)) && port == its_port) {
@@ -127,7 +120,7 @@ static bool find_target(struct repl *repl)
     }
     for (struct list *node = repl->replicas.next; node != &repl->replicas; node = node->next) {
         const struct replica *replica = LIST_OWNER(node, struct replica, link);
-        char host[NAME_MAX_LEN];
+        char host[REPLICA_NAME_MAX];
         int port;
         if (has_caught_up(repl, replica)) {
             address_of(replica, host, &port);
@@ -262,7 +255,7 @@ void failover_run(struct call *call)
     log_write(LOG_NOTICE, "FAILOVER requested%s%s.", request.has_host ? " to " : "",
               request.has_host ? failover->host : "");
     exec_finish_writes(repl->exec);
-    exec_pause(repl->exec, PAUSE_WRITE, INT64_MAX);
+    exec_pause(repl->exec, PAUSE_BY_FAILOVER, PAUSE_WRITE, INT64_MAX);
     reply_ok(call->out);
 }
 

@@ -28,7 +28,7 @@ TEST(pause, writes_wait_until_the_deadline)
     struct fixture fixture;
     pause_init(&fixture);
     int64_t start_ms = fixture.now.wall_ms;
-    exec_pause(fixture.exec, PAUSE_WRITE, start_ms + 100);
+    exec_pause(fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, start_ms + 100);
     CHECK_SAY(&fixture, "read", "+OK\r\n");
     CHECK_SAY(&fixture, "write", "(later)");
     CHECK(fixture.client.session.commands_count == 1);
@@ -54,15 +54,15 @@ TEST(pause, all_and_exec_and_the_exempt)
     replica.session.flags |= SESSION_REPLICA;
     CHECK(multi_begin(&other.session));
     CHECK(is_text(say_as(&fixture, &other, "write"), "+QUEUED\r\n"));
-    exec_pause(fixture.exec, PAUSE_WRITE, fixture.now.wall_ms + 100);
+    exec_pause(fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, fixture.now.wall_ms + 100);
     CHECK(is_text(say_as(&fixture, &other, "exec"), "(later)"));
-    exec_pause(fixture.exec, PAUSE_ALL, fixture.now.wall_ms + 10);
+    exec_pause(fixture.exec, PAUSE_BY_CLIENT, PAUSE_ALL, fixture.now.wall_ms + 10);
     CHECK_SAY(&fixture, "read", "(later)");
     CHECK(is_text(say_as(&fixture, &replica, "write"), "+OK\r\n"));
     fixture.now.wall_ms += 50; /* A shorter pause does not shorten the first. */
     exec_tick(fixture.exec);
     CHECK(exec_pause_mode(fixture.exec) == PAUSE_ALL);
-    exec_unpause(fixture.exec);
+    exec_unpause(fixture.exec, PAUSE_BY_CLIENT);
     CHECK(fixture.client.wake_count == 1 && other.wake_count == 1 && replica.wake_count == 0);
     fake_shut(&replica);
     fake_shut(&other);
@@ -75,9 +75,28 @@ TEST(pause, a_session_that_closes_is_forgotten)
     struct fake_client client;
     pause_init(&fixture);
     fake_open(&fixture, &client, "1.1.1.1:1");
-    exec_pause(fixture.exec, PAUSE_ALL, fixture.now.wall_ms + 10);
+    exec_pause(fixture.exec, PAUSE_BY_CLIENT, PAUSE_ALL, fixture.now.wall_ms + 10);
     CHECK(is_text(say_as(&fixture, &client, "read"), "(later)"));
     fake_shut(&client);
-    exec_unpause(fixture.exec);
+    exec_unpause(fixture.exec, PAUSE_BY_CLIENT);
+    fixture_deinit(&fixture);
+}
+
+TEST(pause, reasons_stand_beside_each_other)
+{
+    struct fixture fixture;
+    pause_init(&fixture);
+    int64_t start_ms = fixture.now.wall_ms;
+    exec_pause(fixture.exec, PAUSE_BY_FAILOVER, PAUSE_WRITE, INT64_MAX);
+    exec_pause(fixture.exec, PAUSE_BY_CLIENT, PAUSE_ALL, start_ms + 10);
+    CHECK_SAY(&fixture, "read", "(later)");
+    fixture.now.wall_ms = start_ms + 10;
+    exec_tick(fixture.exec); /* The strict one is over, the long one is not. */
+    CHECK(fixture.client.wake_count == 1 && exec_pause_mode(fixture.exec) == PAUSE_WRITE);
+    CHECK_SAY(&fixture, "write", "(later)");
+    exec_unpause(fixture.exec, PAUSE_BY_CLIENT);
+    CHECK(fixture.client.wake_count == 1 && exec_pause_mode(fixture.exec) == PAUSE_WRITE);
+    exec_unpause(fixture.exec, PAUSE_BY_FAILOVER);
+    CHECK(fixture.client.wake_count == 2 && exec_pause_mode(fixture.exec) == PAUSE_NONE);
     fixture_deinit(&fixture);
 }

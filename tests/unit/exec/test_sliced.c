@@ -459,10 +459,10 @@ TEST(sliced, writers_rest_during_a_pause)
     bed_init(&bed);
     say(&bed.fixture, "keep a b");
     begin(&bed);
-    exec_pause(bed.fixture.exec, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
+    exec_pause(bed.fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
     work_drain(&bed.fixture.work);
     CHECK(bed.trace.ended == 0 && is_suspended(&bed.fixture.client));
-    exec_unpause(bed.fixture.exec);
+    exec_unpause(bed.fixture.exec, PAUSE_BY_CLIENT);
     work_drain(&bed.fixture.work);
     CHECK(bed.trace.ended == 1 && bed.trace.effects == 1);
     bed_deinit(&bed);

@@ -128,7 +128,7 @@ ON_EVERY_ENGINE(a_command_held_back_is_executed_later)
     struct client other = {0};
     client_open(&client, bed);
     client_open(&other, bed);
-    exec_pause(bed->exec, PAUSE_ALL, INT64_MAX);
+    exec_pause(bed->exec, PAUSE_BY_CLIENT, PAUSE_ALL, INT64_MAX);
     client_send(&client, "log a\r\nlog b\r\n");
     buf_printf(&other.out, "*%d\r\n$4\r\nECHO\r\n", 101);
     for (int i = 0; i < 100; i++) {
@@ -140,7 +140,7 @@ ON_EVERY_ENGINE(a_command_held_back_is_executed_later)
     client_send(&other, "echo even more\r\n");
     bed_settle(bed);
     CHECK(bed->log.len == 0 && client.in.len == 0 && other.in.len == 0);
-    exec_unpause(bed->exec);
+    exec_unpause(bed->exec, PAUSE_BY_CLIENT);
     client_expect(&client, ":1\r\n:2\r\n");
     client_expect(&other, "$2\r\n99\r\n$4\r\nmore\r\n$4\r\nmore\r\n");
     client_close(&client);

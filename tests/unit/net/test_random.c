@@ -91,9 +91,9 @@ static void step(struct bed *bed, struct actor *actors, struct rng *rng)
         break;
     case 1:
         if (exec_pause_mode(bed->exec) == PAUSE_NONE) {
-            exec_pause(bed->exec, PAUSE_ALL, INT64_MAX);
+            exec_pause(bed->exec, PAUSE_BY_CLIENT, PAUSE_ALL, INT64_MAX);
         } else {
-            exec_unpause(bed->exec);
+            exec_unpause(bed->exec, PAUSE_BY_CLIENT);
         }
         break;
     case 2:
@@ -130,7 +130,7 @@ ON_EVERY_ENGINE(random_requests_get_their_replies)
     for (int i = 0; i < STEPS; i++) {
         step(bed, actors, &rng);
     }
-    exec_unpause(bed->exec);
+    exec_unpause(bed->exec, PAUSE_BY_CLIENT);
     for (int i = 0; i < CLIENTS; i++) {
         struct actor *actor = &actors[i];
         client_send_bytes(&actor->client, buf_slice(&actor->request));
