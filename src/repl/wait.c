@@ -86,6 +86,7 @@ static void on_unblock(struct session *session, bool is_error)
 
 void waits_cancel_all(struct repl *repl, const char *error)
 {
+    repl->waits.wants_ack = false;
     while (!list_is_empty(&repl->waits.waiting)) {
         end_with_error(LIST_OWNER(repl->waits.waiting.next, struct wait, link), error);
     }
@@ -117,7 +118,8 @@ int64_t waits_due_us(const struct repl *repl)
 
 void waits_ask(struct repl *repl)
 {
-    if (repl->waits.wants_ack && feed_own(repl, slice_from_text(GETACK_TEXT))) {
+    if (repl->waits.wants_ack && !failover_is_on(repl) &&
+        feed_own(repl, slice_from_text(GETACK_TEXT))) {
         repl->waits.wants_ack = false;
     }
 }
