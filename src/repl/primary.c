@@ -36,6 +36,22 @@ static struct replica *replica_of(const struct session *session)
     return session->slots[SESSION_SLOT_REPL];
 }
 
+/* "127.0.0.1", "::1"; "": there is none. */
+static char *seen_ip(struct session *session)
+{
+    struct session_view view = {.address = ""};
+    session->ops->view(session, &view);
+    char *colon = strrchr(view.address, ':');
+    if (colon != NULL) {
+        *colon = '\0';
+    }
+    struct slice ip = slice_from_text(view.address);
+    bool is_bracketed = ip.len > 1 && ip.data[0] == '[' && ip.data[ip.len - 1] == ']';
+    char *copy = NULL;
+    session_set_text(&copy, is_bracketed ? slice_part(ip, 1, ip.len - 2) : ip);
+    return copy;
+}
+
 static struct replica *replica_make(struct repl *repl, struct session *session)
 {
     struct replica *replica = replica_of(session);
@@ -43,6 +59,7 @@ static struct replica *replica_make(struct repl *repl, struct session *session)
         replica = mem_zalloc(sizeof *replica);
         replica->repl = repl;
         replica->session = session;
+        replica->seen_ip = seen_ip(session);
         list_init(&replica->link);
         list_init(&replica->sync_link);
         session->slots[SESSION_SLOT_REPL] = replica;
@@ -76,6 +93,7 @@ static void on_session_close(void *context, struct session *session)
         note_gone(replica);
     }
     session->slots[SESSION_SLOT_REPL] = NULL;
+    mem_free(replica->seen_ip);
     mem_free(replica->announced_ip);
     mem_free_sized(replica, sizeof *replica);
 }

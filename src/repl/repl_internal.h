@@ -38,6 +38,8 @@ struct replica {
     bool is_eof_form;      /* Its snapshot is sent in the $EOF form. */
     bool awaits_ack;       /* The stream begins with its first acknowledgement ($EOF form). */
     bool is_cut_off;       /* Is being closed. */
+    char *seen_ip;         /* Where it came from; owned, or NULL. Not asked for later: a connection
+                            * that was reset does not know. */
     char *announced_ip;    /* REPLCONF ip-address; owned, or NULL. */
     int announced_port;    /* REPLCONF listening-port. */
     bool has_acked;   /* What it got at first, it has: it has acknowledged something, or went on. */

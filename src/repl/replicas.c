@@ -32,20 +32,8 @@ enum {
 
 const char *replica_ip(const struct replica *replica, char ip[REPLICA_NAME_MAX])
 {
-    if (replica->announced_ip != NULL) {
-        snprintf(ip, REPLICA_NAME_MAX, "%s", replica->announced_ip);
-        return ip;
-    }
-    struct session_view view = {.address = ""};
-    replica->session->ops->view(replica->session, &view);
-    char *colon = strrchr(view.address, ':');
-    if (colon != NULL) {
-        *colon = '\0';
-    }
-    size_t len = strlen(view.address);
-    bool is_bracketed = len > 1 && view.address[0] == '[' && view.address[len - 1] == ']';
-    snprintf(ip, REPLICA_NAME_MAX, "%.*s", (int)(is_bracketed ? len - 2 : len),
-             view.address + is_bracketed);
+    const char *text = replica->announced_ip != NULL ? replica->announced_ip : replica->seen_ip;
+    snprintf(ip, REPLICA_NAME_MAX, "%s", text == NULL ? "" : text);
     return ip;
 }
 

@@ -3,6 +3,8 @@ together share one walk; slow, broken and greedy ones harm nobody else."""
 import os
 import random
 import re
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -293,6 +295,20 @@ class Trouble(Case):
                 begin = time.monotonic()
                 replica.begin().snapshot()
                 self.assertLess(time.monotonic() - begin, 7)
+
+    def test_it_waits_too_when_its_connection_is_reset(self):
+        with Server(*NOW) as server, server.connect() as conn:
+            fill_strings(conn, 10)
+            times = []
+            for _ in range(2):
+                replica = Replica(server, port=9000)
+                replica.begin().snapshot()
+                times.append(time.monotonic())
+                replica.conn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                replica.close()
+                wait_until(lambda: info(conn.call, "replication")["connected_slaves"] == "0", 20, "its end")
+            self.assertGreater(times[1] - times[0], 0.9)
+            self.assertIn(b"127.0.0.1:9000 has left without acknowledging", server.log())
 
     def test_a_full_disk_drops_those_who_need_a_file(self):
         with Server("--repl-diskless-sync", "no") as server, server.connect() as conn:
