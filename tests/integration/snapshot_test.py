@@ -370,7 +370,7 @@ class PointInTime(Case):
             after = everything(other.call)
         # What has expired since, or while it was read (-2), is not loaded.
         missing = {name: value for name, value in before.items() if after.get(name) != value}
-        self.assertTrue(all(value[2] != -1 for value in missing.values()), missing.keys())
+        self.assertTrue(all(value[-1] != -1 for value in missing.values()), missing.keys())
         self.assertEqual(set(after) - set(before), set())
 
 
