@@ -13,6 +13,7 @@
 #include "base/work.h"
 #include "commands/commands.h"
 #include "exec/block.h"
+#include "exec/multi.h"
 #include "net/net.h"
 #include "persist/load_file.h"
 #include "persist/saver.h"
@@ -114,9 +115,10 @@ static inline enum gate_result host_loading_gate(void *context, struct call *cal
 static inline enum gate_result host_write_gate(void *context, struct call *call)
 {
     struct host *host = context;
+    bool is_write = (multi_call_flags(call) & CMD_WRITE) != 0;
     const char *why = (call->session->flags & SESSION_PRIMARY) != 0
                           ? NULL
-                          : repl_refuses(host->repl, call->session, true);
+                          : repl_refuses(host->repl, call->session, is_write);
     if (why == NULL) {
         return GATE_PASS;
     }

@@ -1,6 +1,6 @@
 /* Replication in a simulated world: a primary, two replicas and two clients, on nodes of their own,
  * under links that break and come apart, disks that fail, crashes and restarts, all drawn from a
- * seed.
+ * seed. In a third of the worlds the second replica is one of the first.
  *
  * What must hold, whatever happens:
  *
@@ -622,12 +622,13 @@ static void live_through_trouble(struct bed *bed, int64_t duration_us)
 
 /* ---- Cases ---- */
 
-static void follow(struct bed *bed)
+/* Both follow the primary; or, as a chain, each the one before. */
+static void follow(struct bed *bed, bool is_chain)
 {
     for (unsigned i = 1; i < HOSTS; i++) {
         struct host *host = &bed->hosts[i];
         host_stop(host);
-        host->follows = bed->primary;
+        host->follows = is_chain ? i - 1 : bed->primary;
         host_start(host);
     }
 }
@@ -636,7 +637,7 @@ static void run_trouble(uint64_t seed)
 {
     struct bed bed;
     bed_open(&bed, seed);
-    follow(&bed);
+    follow(&bed, rng_below(&bed.rng, 3) == 0);
     live_through_trouble(&bed, (int64_t)rng_below(&bed.rng, TROUBLE_US));
     converge(&bed);
     bed_close(&bed);
@@ -673,7 +674,7 @@ static void run_cuts(uint64_t seed)
         bed.hosts[i].config.output.hard_bytes = 0;
         repl_configure(bed.hosts[i].repl, &bed.hosts[i].config);
     }
-    follow(&bed);
+    follow(&bed, false);
     converge(&bed);
     uint64_t before = full_count(&bed);
     bed.has_writers = true;
@@ -727,7 +728,7 @@ static void run_change(uint64_t seed)
         bed.hosts[i].config.backlog_ttl_s = 0;
         repl_configure(bed.hosts[i].repl, &bed.hosts[i].config);
     }
-    follow(&bed);
+    follow(&bed, false);
     run_for(&bed, 3 * SECOND);
     converge(&bed);
     run_for(&bed, 5 * SECOND);

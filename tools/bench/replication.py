@@ -61,13 +61,12 @@ def write_cpu_us(server, writes):
     """The primary's CPU time per SET."""
     before = server.cpu()[0]
     result = subprocess.run(["redis-benchmark", "-p", str(server.port), "-t", "set", "-n", str(writes),
-                             "-r", "1000000", "-P", "16", "-c", "50", "-d", str(VALUE_LEN), "-q"],
+                             "-r", "1000000", "-P", "16", "-c", "50", "-d", str(VALUE_LEN), "--csv"],
                             capture_output=True, text=True)
     if result.returncode != 0:
         raise Failed("redis-benchmark: %s" % result.stderr.strip())
-    rates = [float(word) for word in result.stdout.replace("\r", "\n").split() if word[:1].isdigit()
-             and "." in word]
-    return (server.cpu()[0] - before) * 1e6 / writes, max(rates, default=0)
+    rate = float(result.stdout.splitlines()[-1].split(",")[1].strip('"'))
+    return (server.cpu()[0] - before) * 1e6 / writes, rate
 
 
 def await_stream(server):
