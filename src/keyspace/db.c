@@ -214,6 +214,9 @@ bool db_clear_expire(struct db *db, struct place *place)
     DEBUG_ASSERT(db_has_told(db, value_key(place->value)));
     db_unfile(db, place->value);
     value_drop_expire(place);
+    if (db_has_parts(place->value)) { /* Its fields go on expiring. */
+        db_file_parts(db, db_value_hash(db, place->value), place->value);
+    }
     return true;
 }
 
