@@ -154,7 +154,7 @@ TEST(client, pause_and_unpause)
     CHECK_SAY(&room.fixture, "client unpause", "+OK\r\n");
     CHECK_SAY(&room.fixture, "client pause 100", "+OK\r\n");
     CHECK_SAY(&room.fixture, "ping", "(later)");
-    exec_unpause(room.fixture.exec);
+    exec_unpause(room.fixture.exec, PAUSE_BY_CLIENT);
     CHECK_SAY(&room.fixture, "ping", "+PONG\r\n");
     room_deinit(&room);
 }
