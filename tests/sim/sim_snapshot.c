@@ -285,24 +285,24 @@ static void fill(struct bed *bed)
     for (unsigned i = 0; i < FIELDS; i += 1 + (unsigned)rng_below(&bed->rng, 4)) {
         char line[LINE_LEN];
         snprintf(line, sizeof(line), "HSET h0 f%u value-%u", i, i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
         snprintf(line, sizeof(line), "SADD s0 f%u", i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
         snprintf(line, sizeof(line), "ZADD z0 %u f%u", i * 7 % 100, i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
         snprintf(line, sizeof(line), "RPUSH l0 f%u a-text-of-some-length-%u", i, i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
         snprintf(line, sizeof(line), "XADD x0 %u-1 f%u text-%u", ID_FIRST + i, i % 3, i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
     }
     for (unsigned i = 0; i < 3; i++) {
         char line[LINE_LEN];
         snprintf(line, sizeof(line), "XGROUP CREATE x0 g%u 0", i);
-        say(&bed->family.fixture, line);
+        say_through(&bed->family.fixture, line);
         for (unsigned consumer = 0; consumer < 4; consumer++) {
             snprintf(line, sizeof(line), "XREADGROUP GROUP g%u c%u COUNT %u STREAMS x0 >", i,
                      consumer, 10 + (unsigned)rng_below(&bed->rng, 50));
-            say(&bed->family.fixture, line);
+            say_through(&bed->family.fixture, line);
         }
     }
 }
