@@ -6,14 +6,13 @@
  *
  * Prints "ready" when all have subscribed. Then each line on standard input is a number of rounds;
  * when they are done it prints "done". Ends with its input. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "tools/bench/dial.h"
 
 static const char publish[] =
     "*3\r\n$7\r\nPUBLISH\r\n$1\r\nc\r\n"
@@ -21,26 +20,6 @@ static const char publish[] =
 
 /* *3 $7 message $1 c $64 ... */
 enum { MESSAGE_LEN = 4 + 4 + 9 + 4 + 3 + 5 + 66 };
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static int dial(const char *port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)atoi(port)),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        fail("connect");
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
 
 static void say(int fd, const char *text)
 {

@@ -7,41 +7,16 @@
  * It prints "ready" once it is connected and has had a first reply, which is not counted. It is in
  * C because an interpreter's own pauses would drown what is measured, and it allocates and prints
  * nothing while it measures. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "tools/bench/dial.h"
+
 enum { BUCKETS = 1000000 }; /* One per microsecond; longer ones share the last. */
-
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
-static int connect_to(int port)
-{
-    int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        perror("connect");
-        exit(1);
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
 
 /* Sends one GET and returns the microseconds until its reply. */
 static int64_t ask(int fd)
@@ -50,8 +25,7 @@ static int64_t ask(int fd)
     char reply[256];
     int64_t begin = now_us();
     if (write(fd, request, sizeof(request) - 1) < 0 || read(fd, reply, sizeof(reply)) <= 0) {
-        perror("probe");
-        exit(1);
+        fail("probe");
     }
     return now_us() - begin;
 }
@@ -74,11 +48,10 @@ int main(int argc, char **argv)
     }
     uint32_t *buckets = malloc(BUCKETS * sizeof(*buckets));
     if (buckets == NULL) {
-        perror("malloc");
-        return 1;
+        fail("malloc");
     }
     memset(buckets, 0, BUCKETS * sizeof(*buckets)); /* Page faults now, not while measuring. */
-    int fd = connect_to(atoi(argv[1]));
+    int fd = dial(argv[1]);
     (void)ask(fd);
     puts("ready");
     fflush(stdout);

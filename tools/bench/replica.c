@@ -6,18 +6,15 @@
  *     usage: replica PORT
  *
  * It prints "snapshot BYTES" when the snapshot is whole, and runs until it is killed. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tools/bench/dial.h"
 
 enum { ROOM = 1 << 20, MARK_LEN = 40, ACK_MS = 100, LINE_MAX_LEN = 256 };
 
@@ -26,33 +23,6 @@ struct stream {
     size_t at, len; /* Unread bytes: at .. len - 1. */
     char bytes[ROOM];
 };
-
-static void fail(const char *what)
-{
-    perror(what);
-    exit(1);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int connect_to(int port)
-{
-    int one = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons((uint16_t)port),
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        fail("connect");
-    }
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    return fd;
-}
 
 static void send_text(int fd, const char *text)
 {
@@ -141,12 +111,12 @@ static void acknowledge(int fd, uint64_t offset)
 
 static void follow(struct stream *stream, uint64_t offset)
 {
-    int64_t next_ms = 0;
+    int64_t next_us = 0;
     offset += stream->len - stream->at;
     for (;;) {
-        if (now_ms() >= next_ms) {
+        if (now_us() >= next_us) {
             acknowledge(stream->fd, offset);
-            next_ms = now_ms() + ACK_MS;
+            next_us = now_us() + ACK_MS * 1000;
         }
         struct pollfd input = {.fd = stream->fd, .events = POLLIN};
         if (poll(&input, 1, ACK_MS) > 0) {
@@ -168,7 +138,7 @@ int main(int argc, char **argv)
     if (stream == NULL) {
         fail("calloc");
     }
-    stream->fd = connect_to(atoi(argv[1]));
+    stream->fd = dial(argv[1]);
     send_text(stream->fd, "REPLCONF listening-port 1 capa eof capa psync2\r\n");
     read_line(stream, line);
     send_text(stream->fd, "PSYNC ? -1\r\n");
