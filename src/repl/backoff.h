@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BACKOFF_NAME_MAX = 160, BACKOFF_ENTRIES_MAX = 64 };
+enum { BACKOFF_NAME_MAX = 288, BACKOFF_ENTRIES_MAX = 64 };
 
 struct backoff_entry {
     char name[BACKOFF_NAME_MAX]; /* As replica_name tells it; "": free. */

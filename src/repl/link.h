@@ -290,8 +290,6 @@ bool apply_run(struct link *link, int64_t deadline_mono_us);
 
 /* ---- role.c ---- */
 
-enum { ROLE_HOST_MAX = 255 };
-
 /* Follows another primary, or the first. `host` is copied. */
 void role_follow(struct repl *repl, struct slice host, int port);
 

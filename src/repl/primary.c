@@ -24,7 +24,6 @@
 #include "resp/parse.h"
 
 enum {
-    ANNOUNCED_IP_MAX = 255, /* As Redis's NET_HOST_STR_LEN. */
     FILTERS_MAX = 8,
     FILTER_TEXT_MAX = 256,
 };
@@ -113,10 +112,15 @@ static bool set_port(struct call *call, struct replica *replica, uint32_t at)
 static bool set_ip(struct call *call, struct replica *replica, uint32_t at)
 {
     struct slice ip = call->args.at[at];
-    if (ip.len > ANNOUNCED_IP_MAX) {
+    if (ip.len > REPL_HOST_LEN_MAX) {
         reply_errorf(call->out,
                      "ERR REPLCONF ip-address provided by replica instance is too long: %zu bytes",
                      ip.len);
+        return false;
+    }
+    if (ip.len > 0 && !repl_is_host(ip)) {
+        reply_error(call->out, "ERR REPLCONF ip-address cannot contain spaces, newlines or special "
+                               "characters.");
         return false;
     }
     session_set_text(&replica->announced_ip, ip);

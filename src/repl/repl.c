@@ -27,6 +27,18 @@
 
 static const char no_id[REPL_ID_LEN + 1] = "0000000000000000000000000000000000000000";
 
+bool repl_is_host(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = text.data[i];
+        bool is_control = (unsigned char)byte < ' ' || byte == 127;
+        if (is_control || strchr(" ,=\"'\\", byte) != NULL) {
+            return false;
+        }
+    }
+    return text.len > 0 && text.len <= REPL_HOST_LEN_MAX;
+}
+
 /* ---- Ids ---- */
 
 void repl_draw_id(struct repl *repl)

@@ -24,7 +24,10 @@ struct load_figures;
 struct load_options;
 struct repl;
 
-enum { REPL_ID_LEN = 40 };
+enum {
+    REPL_ID_LEN = 40,
+    REPL_HOST_LEN_MAX = 255, /* As Redis's NET_HOST_STR_LEN. */
+};
 
 /* What only the server can do. */
 struct repl_host {
@@ -122,6 +125,11 @@ int64_t repl_due_us(const struct repl *repl);
 void repl_tick(struct repl *repl);
 
 /* ---- Who we are ---- */
+
+/* Whether these bytes may name a host: none that would end a line or a field of what is printed
+ * about it (INFO, ROLE, the configuration file), and at most as many as Redis takes. Whether there
+ * is such a host is another question. */
+bool repl_is_host(struct slice text);
 
 bool repl_is_replica(const struct repl *repl);
 

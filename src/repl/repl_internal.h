@@ -149,7 +149,7 @@ void replica_drop(struct replica *replica, const char *why);
 void replicas_drop_all(struct repl *repl, const char *why);
 
 /* "127.0.0.1:7002": as logs name it; and its address, announced or seen. */
-enum { REPLICA_NAME_MAX = 160 };
+enum { REPLICA_NAME_MAX = REPL_HOST_LEN_MAX + 33 };
 const char *replica_name(const struct replica *replica, char name[REPLICA_NAME_MAX]);
 const char *replica_ip(const struct replica *replica, char ip[REPLICA_NAME_MAX]);
 

@@ -46,9 +46,9 @@ const char *replica_name(const struct replica *replica, char name[REPLICA_NAME_M
         snprintf(name, REPLICA_NAME_MAX, "client id #%llu",
                  (unsigned long long)replica->session->id);
     } else if (replica->announced_port == 0) {
-        snprintf(name, REPLICA_NAME_MAX, "%.120s:<unknown-replica-port>", ip);
+        snprintf(name, REPLICA_NAME_MAX, "%.255s:<unknown-replica-port>", ip);
     } else {
-        snprintf(name, REPLICA_NAME_MAX, has_colon ? "[%.140s]:%d" : "%.140s:%d", ip,
+        snprintf(name, REPLICA_NAME_MAX, has_colon ? "[%.255s]:%d" : "%.255s:%d", ip,
                  replica->announced_port);
     }
     return name;

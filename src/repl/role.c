@@ -219,7 +219,7 @@ static void replicaof_run(struct call *call)
         reply_status(call->out, "OK Already connected to specified master");
         return;
     }
-    if (host.len == 0 || host.len > ROLE_HOST_MAX || memchr(host.data, '\0', host.len) != NULL) {
+    if (!repl_is_host(host)) {
         reply_error(call->out, "ERR Invalid master host");
         return;
     }

@@ -364,11 +364,16 @@ void reply_status(struct reply *out, const char *text)
 
 void reply_error(struct reply *out, const char *text)
 {
+    const char *code = text;
     size_t code_len = strcspn(text, " \r\n");
+    if (text[code_len] != ' ') { /* Redis counts what is one word as ERR. */
+        code = "ERR";
+        code_len = strlen(code);
+    }
     if (code_len >= sizeof out->error_code) {
         code_len = sizeof out->error_code - 1;
     }
-    memcpy(out->error_code, text, code_len);
+    memcpy(out->error_code, code, code_len);
     out->error_code[code_len] = '\0';
     out->error_count++;
     write_line(out, '-', slice_from_text(text));

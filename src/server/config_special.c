@@ -6,6 +6,7 @@
 
 #include "base/num.h"
 #include "exec/effect.h"
+#include "repl/repl.h"
 #include "server/config_internal.h"
 
 /* ---- bind ---- */
@@ -33,7 +34,8 @@ bool config_set_bind(struct config *config, const struct slice *words, unsigned 
     struct buf joined;
     buf_init(&joined);
     for (unsigned i = 0; i < count; i++) {
-        if (!is_address_like(words[i])) {
+        bool is_lost = words[i].len == 0 && count > 1; /* A list cannot show it. */
+        if (is_lost || !is_address_like(words[i])) {
             buf_deinit(&joined);
             *error = "Failed to bind to specified addresses.";
             return false;
@@ -366,8 +368,12 @@ bool config_set_replicaof(struct config *config, const struct slice *words, unsi
         config_replace_text(&config->replicaof, slice_from_text(""));
         return true;
     }
-    if (count != 2 || words[0].len == 0) {
+    if (count != 2) {
         *error = "wrong number of arguments";
+        return false;
+    }
+    if (!repl_is_host(words[0])) {
+        *error = "Invalid master host";
         return false;
     }
     if (!num_parse_i64(words[1], &port) || port < 0 || port > UINT16_MAX) {

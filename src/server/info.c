@@ -448,8 +448,12 @@ static void write_errorstats(struct server *server, struct buf *out)
     const struct error_stat *errors;
     unsigned count = exec_error_stats(server->exec, &errors);
     for (unsigned i = 0; i < count; i++) {
-        buf_printf(out, "errorstat_%s:count=%llu\r\n", errors[i].code,
-                   (unsigned long long)errors[i].count);
+        char code[sizeof errors[i].code]; /* Scripts make codes: none may look like two fields. */
+        memcpy(code, errors[i].code, sizeof code);
+        for (char *bad = code; *(bad += strcspn(bad, "#:")) != '\0';) {
+            *bad = '_';
+        }
+        buf_printf(out, "errorstat_%s:count=%llu\r\n", code, (unsigned long long)errors[i].count);
     }
 }
 

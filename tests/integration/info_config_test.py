@@ -59,6 +59,15 @@ class Info(Case):
         self.assertEqual(self.value("keyspace_hits"), "0")
         self.assertNotIn("cmdstat_get", fields_of(self.info("all")))
 
+    def test_codes_of_errors_are_counted_by_words_that_cannot_break_a_line(self):
+        for text, counted in (("CODE why", "CODE"), ("A:B,C=1 why", "A_B,C=1"), ("#a why", "_a"),
+                              ("A\\r\\nB why", "A"), ("alone", "ERR"), ("X" * 23 + " why", "X" * 23)):
+            with self.subTest(text):
+                self.call("CONFIG", "RESETSTAT")
+                self.call("EVAL", "return {err='%s'}" % text, 0)
+                self.assertEqual(fields_of(self.info("errorstats")), ["# Errorstats", "errorstat_" + counted])
+        self.call("CONFIG", "RESETSTAT")
+
 
 class Config(Case):
     def value(self, name):
@@ -119,6 +128,25 @@ class Rewrite(Case):
         self.addCleanup(conn.close)
         self.assertEqual(conn.call("CONFIG", "GET", "slowlog-max-len")[1], b"7")
         self.assertEqual(conn.call("CONFIG", "GET", "maxmemory")[1], b"2097152")
+
+    def test_lists_of_one_word_are_written_as_several(self):
+        values = {"client-output-buffer-limit": "normal 0 0 0 slave 9 8 7 pubsub 1 2 3",
+                  "oom-score-adj-values": "1 2 3", "latency-tracking-info-percentiles": "50 99",
+                  "shutdown-on-sigterm": "now force", "replicaof": "127.0.0.1 1"}
+        config = "".join('%s "%s"\n' % item for item in values.items())
+        with self.own_server(config=config) as server:
+            conn = server.connect()
+            self.assertEqual(conn.call("CONFIG", "REWRITE"), "OK")
+            with open(os.path.join(server.directory, "server.conf")) as file:
+                words = [line.split() for line in file.read().splitlines()]
+            for name, value in values.items():
+                written = [word for line in words if line[:1] == [name] for word in line[1:]]
+                self.assertEqual(" ".join(written)[:len(value)], value)
+            server.restart()
+            conn = server.connect()
+            for name, value in values.items():
+                self.assertEqual(conn.call("CONFIG", "GET", name)[1], value.encode(), name)
+            conn.close()
 
 
 if __name__ == "__main__":

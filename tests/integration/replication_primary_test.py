@@ -453,6 +453,22 @@ class Reports(Primary):
         self.assertEqual(role[0], b"master")
         self.assertEqual(role[2][0][:2], [b"10.1.2.3", b"7777"])
 
+    def test_a_long_name_of_a_host_is_told_whole(self):
+        replica = self.replica()
+        self.assertEqual(replica.call("REPLCONF", "ip-address", "h" * 255), "OK")
+        replica.sync()
+        wait_until(lambda: "ip=%s,port=7777," % ("h" * 255) in self.info()["slave0"])
+        self.assertEqual(self.call("ROLE")[2][0][:2], [b"h" * 255, b"7777"])
+
+    @unittest.skipIf(IS_REDIS, "Redis prints them")
+    def test_an_address_that_would_break_a_line_is_refused_and_the_seen_one_told(self):
+        replica = self.replica()
+        for bad in ("a\r\nmaster_replid:0", "a\nb", "a\rb", "a b", "a\tb", b"a\0b", "a,port=1", "a=b", "a\x7f", 'a"b'):
+            self.assert_error(replica.call("REPLCONF", "ip-address", bad),
+                              "ERR REPLCONF ip-address cannot contain spaces, newlines or special characters.")
+        replica.sync()
+        wait_until(lambda: "ip=127.0.0.1,port=7777,state=online" in self.info()["slave0"])
+
     def test_a_replica_is_a_client_of_its_own_kind(self):
         replica = self.synced()
         lines = self.call("CLIENT", "LIST", "TYPE", "replica").decode().splitlines()

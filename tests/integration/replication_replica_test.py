@@ -478,10 +478,36 @@ class Roles(Pair):
         self.assertEqual(self.down.call("EXISTS", "c", "d"), self.up.call("EXISTS", "c", "d"))
         self.assertEqual(self.down.call("DBSIZE"), self.up.call("DBSIZE"))
 
+    def test_a_transaction_in_which_the_role_changes_is_split_where_it_does(self):
+        self.follow()
+        self.level()
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        level(self.down, self.up)
+        self.up.call("REPLICAOF", "NO", "ONE")
+        before = int(info(self.down)["master_repl_offset"])
+        for words in (("MULTI",), ("SET", "a", "1"), ("REPLICAOF", "127.0.0.1", 1), ("SET", "b", "2")):
+            self.down.call(*words)
+        self.assertEqual(self.down.call("EXEC"), ["OK", "OK", "OK"])
+        # What came before is of our history; what came behind is of nobody's, as in Redis.
+        offset = int(info(self.down)["master_repl_offset"])
+        self.assertGreater(offset, before)
+        self.assertEqual(self.down.call("SET", "c", "3"), "READONLY You can't write against a read only replica.")
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.assertEqual(self.down.call("MGET", "a", "b", "c"), [b"1", b"2", None])
+        self.assertEqual(int(info(self.down)["master_repl_offset"]), offset)
+
     def test_a_name_is_looked_up(self):
         self.replica = self.serve(Server("--replicaof", "localhost %d" % self.primary.port))
         self.down = self.connect(self.replica)
         self.level()
+
+    def test_a_name_that_would_break_a_line_is_refused(self):
+        self.replica = self.serve(Server())
+        self.down = self.connect(self.replica)
+        for bad in ("a\r\nrole:master", "a\nb", "a b", "a\tb", b"a\0b", 'a"b', "a\\b", "a,b", "", "h" * 256):
+            self.assertEqual(self.down.call("REPLICAOF", bad, 1), "ERR Invalid master host")
+        self.assertEqual(info(self.down)["role"], "master")
 
     def test_a_name_that_is_none_is_tried_again(self):
         self.replica = self.serve(Server("--replicaof", "no.such.host.invalid 1"))

@@ -57,6 +57,15 @@ class Start(unittest.TestCase):
         self.assertIn("line 2", output)
         self.assertIn("nosuch thing", output)
 
+    def test_what_a_list_cannot_show_again_is_refused(self):
+        for line, why in (('bind 127.0.0.1 ""', "Failed to bind"), ('bind "127.0.0.1 ::1" ::1', "Failed to bind"),
+                          ('replicaof "a b" 1', "Invalid master host"), ('replicaof "a\\"b" 1', "Invalid master host"),
+                          ('replicaof "" 1', "Invalid master host"), ('save "3600 1" "60 5"', "Invalid save parameters")):
+            with self.subTest(line):
+                status, output = refusal(config=line + "\n")
+                self.assertEqual(status, 1)
+                self.assertIn(why, output)
+
     def test_a_port_that_is_taken_is_refused(self):
         with Server() as server:
             other = Server(port=server.port)

@@ -136,6 +136,7 @@ TEST(primary, replconf_is_answered_as_redis_answers_it)
     CHECK_SAY(&bed.fixture, "replconf listening-port x",
               "-ERR value is not an integer or out of range\r\n");
     CHECK_SAY(&bed.fixture, "replconf capa nobody-knows", "+OK\r\n");
+    CHECK_SAY(&bed.fixture, "replconf ip-address 10.0.0.7", "+OK\r\n");
     CHECK_SAY(&bed.fixture, "replconf ack 5", "");
     CHECK_SAY(&bed.fixture, "replconf getack *", "");
     CHECK_SAY(&bed.fixture, "replconf rdb-filter-only keys",
