@@ -68,7 +68,7 @@ struct reply {
     size_t sealed_len; /* Bytes of all parts but the last chunk's unsealed tail. */
     size_t memory;     /* Bytes of chunks and for blobs referenced: what the output limit counts. */
     uint64_t error_count; /* Errors written so far, muted ones too, for statistics. */
-    char error_code[24];  /* First word of the last error, NUL-terminated: "ERR", "WRONGTYPE". */
+    char error_code[24];  /* First word of the last error, NUL-terminated; "ERR" if it is alone. */
 };
 
 /* An empty reply in RESP2; it owns no memory until something is written. */

@@ -148,11 +148,13 @@ TEST(resp, errors_are_one_line_and_counted)
     CHECK(strcmp(f.out.error_code, "ERR") == 0 && f.out.error_count == 1);
     reply_errorf(&f.out, "WRONGTYPE got '%s'", "a\r\nb\n");
     CHECK(strcmp(f.out.error_code, "WRONGTYPE") == 0 && f.out.error_count == 2);
-    reply_error(&f.out, "AVERYLONGCODETHATDOESNOTFITANYWHERE\r\n");
+    reply_error(&f.out, "AVERYLONGCODETHATDOESNOTFITANYWHERE here\r\n");
     CHECK(strcmp(f.out.error_code, "AVERYLONGCODETHATDOESNO") == 0);
+    reply_error(&f.out, "WORD\r\n");
+    CHECK(strcmp(f.out.error_code, "ERR") == 0);
     reply_status(&f.out, "a\nb");
     CHECK(holds(&f.out, "-ERR syntax error\r\n-WRONGTYPE got 'a  b '\r\n"
-                        "-AVERYLONGCODETHATDOESNOTFITANYWHERE\r\n+a b\r\n"));
+                        "-AVERYLONGCODETHATDOESNOTFITANYWHERE here\r\n-WORD\r\n+a b\r\n"));
     teardown(&f);
 }
 
