@@ -43,6 +43,10 @@ enum command_flag {
     /* Needs the data to be between two commands, not in the middle of one that changes it in slices
      * (a save, CLIENT PAUSE); needs no such flag when it writes. COMMAND does not tell. */
     CMD_WHOLE = 1 << 27,
+    /* Decides who may write from now on (REPLICAOF, FAILOVER): comes when what writes in slices is
+     * done, that of a primary included. While writes are paused it does not wait, for it would wait
+     * as long. COMMAND does not tell. */
+    CMD_AFTER_WRITES = 1 << 25,
     CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 

@@ -206,6 +206,11 @@ void exec_make_whole(struct exec *exec);
  * of role, after which this server's clients may write no more. */
 void exec_finish_writes(struct exec *exec);
 
+/* The same for the long command of one session, if it has begun. False: the session is suspended
+ * still, for its command has not begun or is none that can be finished. */
+bool exec_finish_session(struct exec *exec, struct session *session)
+    __attribute__((warn_unused_result));
+
 /* ---- Seams, filled in at start ---- */
 
 void exec_set_gate(struct exec *exec, enum gate_bit bit, gate_fn fn, void *context);

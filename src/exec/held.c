@@ -137,6 +137,9 @@ static enum slice_mode least_in_the_way(const struct call *call)
     if ((flags & CMD_WHOLE) != 0) {
         return SLICE_EDITS;
     }
+    if ((flags & CMD_AFTER_WRITES) != 0) {
+        return call->exec->pause_mode == PAUSE_NONE ? SLICE_WRITES : SLICE_NONE;
+    }
     return (flags & CMD_WRITE) != 0 ? SLICE_WRITES : SLICE_NONE;
 }
 
@@ -241,7 +244,7 @@ static bool must_queue_wait(struct exec *exec, const struct call *call)
 static enum gate_result pinned_gate(void *context, struct call *call)
 {
     struct exec *exec = context;
-    if ((call->session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) != 0) {
+    if ((call->session->flags & SESSION_INTERNAL) != 0) {
         exec_sliced_settle(exec, call);
         return GATE_PASS;
     }

@@ -284,7 +284,9 @@ static uint32_t gates_of(uint32_t flags)
     gates |= (flags & (CMD_WRITE | CMD_REFUSED_WITH_WRITES)) != 0 ? GATE_READ_ONLY : 0;
     gates |= (flags & CMD_ALLOW_BUSY) == 0 ? GATE_BUSY : 0;
     bool is_script = (flags & CMD_MAY_PARK) != 0 && (flags & CMD_READONLY) == 0;
-    gates |= is_script || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0 ? GATE_PINNED : 0;
+    gates |= is_script || (flags & (CMD_WRITE | CMD_MAY_REPLICATE | CMD_AFTER_WRITES)) != 0
+                 ? GATE_PINNED
+                 : 0;
     gates |= (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE)) != 0 ? GATE_MONITOR : 0;
     gates |= (flags & (CMD_READONLY | CMD_WHOLE)) != 0 ? GATE_EDITED : 0; /* Writers: PINNED. */
     return gates;

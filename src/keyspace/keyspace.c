@@ -174,6 +174,11 @@ void keyspace_show_expired(struct keyspace *keyspace, bool is_shown)
     keyspace->shows_expired = is_shown;
 }
 
+bool keyspace_shows_expired(const struct keyspace *keyspace)
+{
+    return keyspace->shows_expired;
+}
+
 void keyspace_freeze(struct keyspace *keyspace, bool is_frozen)
 {
     keyspace->is_frozen = is_frozen;

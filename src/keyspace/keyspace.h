@@ -218,6 +218,7 @@ void keyspace_set_expiry(struct keyspace *keyspace, bool may_remove, bool is_act
 /* While they are shown, keys and fields whose time has come are as good as others: for what a
  * primary sends, which alone says what expires. Only where expired keys may not be removed. */
 void keyspace_show_expired(struct keyspace *keyspace, bool is_shown);
+bool keyspace_shows_expired(const struct keyspace *keyspace);
 
 /* While it is frozen nothing expires or is evicted: keys whose time has come are only hidden. */
 void keyspace_freeze(struct keyspace *keyspace, bool is_frozen);

@@ -11,8 +11,10 @@
  *
  * The stream is passed on as it came. What was executed goes to our own backlog byte for byte, at
  * the end of each run, so that offsets are the primary's and replicas of ours see what we saw. A
- * transaction goes there when its EXEC was executed: a link that breaks in the middle of it asks
- * for it again from MULTI on.
+ * command that is executed in slices (exec/sliced.h) goes there in the step that ends it; until
+ * then the session is suspended, and what comes behind the command waits. A transaction goes there
+ * when its EXEC was executed: a link that breaks in the middle of it asks for it again from MULTI
+ * on.
  *
  * While the stream is executed, keys and fields that have expired are as good as others: only the
  * primary says what expires, and a command of its may come behind the moment.
@@ -84,14 +86,21 @@ static void compact(struct wire *wire)
 
 /* ---- Trouble ---- */
 
+/* A command, or the beginning of a long one, as the log shows it. */
+static void quote(struct buf *text, const struct exec_plan *plan)
+{
+    buf_clear(text);
+    for (uint32_t i = 0; i < plan->count && text->len < QUOTED_MAX; i++) {
+        buf_append_text(text, i == 0 ? "" : " ");
+        buf_append_quoted(text, slice_part(plan->args[i], 0, QUOTED_MAX / 2));
+    }
+}
+
 static void log_command(const char *before, const struct exec_plan *plan, const char *after)
 {
     struct buf text;
     buf_init(&text);
-    for (uint32_t i = 0; i < plan->count && text.len < QUOTED_MAX; i++) {
-        buf_append_text(&text, i == 0 ? "" : " ");
-        buf_append_quoted(&text, slice_part(plan->args[i], 0, QUOTED_MAX / 2));
-    }
+    quote(&text, plan);
     log_write(LOG_WARNING, "%s%.*s%s", before, (int)text.len, text.data, after);
     buf_deinit(&text);
 }
@@ -116,19 +125,67 @@ static void refuse(struct link *link, const struct exec_plan *plan)
     link_drop_patiently(link);
 }
 
+static void log_error(const struct wire *wire, const struct buf *command)
+{
+    log_write(LOG_WARNING,
+              "== CRITICAL == This replica is sending an error to its master: '%s' after "
+              "processing the command %.*s",
+              wire->reply.error_code, (int)command->len, command->data);
+}
+
 /* Nobody reads the answer; errors are told. */
 static void drop_answer(struct wire *wire, const struct exec_plan *plan, uint64_t errors_before)
 {
-    struct reply *out = &wire->reply;
-    if (__builtin_expect(out->error_count != errors_before, 0)) {
-        char before[160];
-        snprintf(before, sizeof(before),
-                 "== CRITICAL == This replica is sending an error to its master: '%s' after "
-                 "processing the command ",
-                 out->error_code);
-        log_command(before, plan, "");
+    if (__builtin_expect(wire->reply.error_count != errors_before, 0)) {
+        quote(&wire->work, plan);
+        log_error(wire, &wire->work);
     }
-    reply_sent(out, reply_len(out));
+    reply_sent(&wire->reply, reply_len(&wire->reply));
+}
+
+/* ---- Work in slices ---- */
+
+/* The command before `at` goes on in slices. */
+static void note_work(struct wire *wire, const struct exec_plan *plan, uint64_t errors_before)
+{
+    quote(&wire->work, plan);
+    wire->is_working = true;
+    wire->work_errors = errors_before;
+}
+
+/* It has been executed, and is told with that, before anything else may happen: whoever looks at
+ * the data sees it in them and in the offset, or in neither. */
+static void end_work(struct link *link)
+{
+    struct wire *wire = link->wire;
+    wire->is_working = false;
+    if (wire->reply.error_count != wire->work_errors) {
+        log_error(wire, &wire->work);
+    }
+    reply_sent(&wire->reply, reply_len(&wire->reply));
+    if ((wire->session.flags & SESSION_MULTI) == 0) {
+        wire->committed = wire->at;
+    }
+    apply_commit(link);
+}
+
+void apply_on_wake(struct wire *wire)
+{
+    struct link *link = link_of(wire->repl);
+    if (wire->is_working && link->wire == wire && (wire->session.flags & SESSION_SUSPENDED) == 0) {
+        end_work(link);
+    }
+}
+
+void apply_settle(struct link *link)
+{
+    struct wire *wire = link->wire;
+    if (!wire->is_working || exec_finish_session(link->repl->exec, &wire->session)) {
+        return; /* Its end was told. */
+    }
+    if ((wire->session.flags & SESSION_KEPT) != 0) {
+        end_work(link); /* A script, which goes on to its end whatever becomes of us. */
+    }
 }
 
 /* ---- One command ---- */
@@ -167,6 +224,10 @@ static enum ran run_one(struct link *link, struct exec_plan *plan, size_t end,
             return RAN_NO_MORE;
         }
         wire->at = end;
+        if ((session->flags & SESSION_SUSPENDED) != 0) {
+            note_work(wire, plan, errors_before);
+            return RAN_NO_MORE;
+        }
         drop_answer(wire, plan, errors_before);
     }
     if ((session->flags & SESSION_MULTI) == 0) {

@@ -81,6 +81,7 @@ static void disconnect(struct link *link)
         transfer_abort(link);
     }
     if (link->state == LINK_CONNECTED) {
+        apply_settle(link);
         apply_commit(link);
         link->stream_db = (int)db_index(wire->session.db);
         link->down_since_s = link->repl->now->wall_ms / 1000;
@@ -345,7 +346,7 @@ bool link_drain(struct repl *repl, int64_t deadline_mono_us)
 {
     struct link *link = link_of(repl);
     struct wire *wire = link->wire;
-    if (wire != NULL && wire->is_doomed) {
+    if (wire != NULL && wire->is_doomed && !wire->is_working) {
         log_write(LOG_NOTICE, "The link to the master was closed by a client");
         link_drop(link, 0);
         return false;

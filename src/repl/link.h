@@ -59,6 +59,7 @@ struct wire {
     bool has_ended;     /* The primary has sent its end, or an error. */
     bool is_doomed;     /* To be dropped between commands (CLIENT KILL). */
     bool is_ready;      /* There may be something to execute. */
+    bool is_working;    /* The command before `at` is being executed, in slices. */
     int end_error;      /* Negative errno, 0: the end of the stream. */
     struct spool *lent; /* Into whose block `receive` goes, while it is in flight. */
     struct sockaddr_storage address;
@@ -79,6 +80,8 @@ struct wire {
     struct resp_parser parser;
     struct session session;
     struct reply reply;
+    struct buf work;      /* The command that is being executed, or had an error: for the log. */
+    uint64_t work_errors; /* Of `reply` before it. */
 };
 
 /* Which step the reception of a snapshot is at. */
@@ -287,6 +290,13 @@ void apply_commit(struct link *link);
 
 /* Executes what there is until the deadline; true: more is left. */
 bool apply_run(struct link *link, int64_t deadline_mono_us);
+
+/* Something happened to a wire's session: the command that it worked at may have ended. */
+void apply_on_wake(struct wire *wire);
+
+/* Does the rest of the command that is being executed, so that the data and the offset agree: the
+ * link is about to end. One that has not begun is left alone, for it will be sent again. */
+void apply_settle(struct link *link);
 
 /* ---- role.c ---- */
 

@@ -238,7 +238,8 @@ static void replicaof_run(struct call *call)
     reply_ok(call->out);
 }
 
-#define REPLICAOF_FLAGS (CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING)
+#define REPLICAOF_FLAGS                                                                            \
+    (CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_NO_ASYNC_LOADING | CMD_AFTER_WRITES)
 #define REPLICAOF_SYNTAX "[args: <host-port: host port:integer> | <no-one: NO ONE>]"
 
 static const struct command role_rows[] = {
@@ -264,7 +265,7 @@ static const struct command role_rows[] = {
     {.name = "failover",
      .run = failover_run,
      .arity = -1,
-     .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE,
+     .flags = CMD_ADMIN | CMD_NO_SCRIPT | CMD_STALE | CMD_AFTER_WRITES,
      .since = "6.2.0",
      .group = "server",
      .complexity = "O(1)",

@@ -34,6 +34,7 @@ struct wire *wire_new(struct link *link, int fd)
     wire->connect.done = link_on_connect;
     buf_init(&wire->out);
     buf_init(&wire->sending);
+    buf_init(&wire->work);
     resp_parser_init(&wire->parser);
     reply_init(&wire->reply, &link->replies);
     list_push_back(&link->wires, &wire->node);
@@ -55,6 +56,7 @@ void wire_release(struct wire *wire)
     resp_parser_deinit(&wire->parser);
     buf_deinit(&wire->out);
     buf_deinit(&wire->sending);
+    buf_deinit(&wire->work);
     mem_free(wire->in);
     mem_free_sized(wire, sizeof(*wire));
 }
@@ -261,6 +263,7 @@ static void session_on_wake(struct session *session)
 {
     struct wire *wire = wire_of(session);
     wire->is_ready = true;
+    apply_on_wake(wire);
     if (wire->is_closed) {
         wire_release(wire);
     }

@@ -377,6 +377,111 @@ class Stream(Pair):
         self.level()
 
 
+class Slices(Pair):
+    """What a primary says in one command is done in slices, seen before or after, and told with its
+    end."""
+
+    STORE = ("SUNIONSTORE", "stored", "source", "other")
+    COUNT = 150000
+
+    def setUp(self):
+        super().setUp()
+        self.follow()
+        for start in range(0, self.COUNT, 5000):
+            self.up.call("SADD", "source", *range(start, start + 5000))
+        self.up.call("SADD", "other", "a", "b", "c")
+        self.level()
+
+    def is_at_work(self):
+        """A pause was begun in the middle: it keeps what is stored from being done."""
+        return self.down.call("EXISTS", "stored") == 0 and self.offset(self.down) < self.wanted \
+            and b" flags=Mb " in self.down.call("CLIENT", "LIST", "TYPE", "master") \
+            and int(info(self.down)["slave_read_repl_offset"]) >= self.wanted
+
+    @staticmethod
+    def offset(conn):
+        return int(info(conn).get("slave_repl_offset", 0))
+
+    def begin(self):
+        """The replica is in the middle of a long command, and pauses there."""
+        for _ in range(50):
+            self.up.call("DEL", "stored")
+            self.level()
+            self.assertEqual(self.up.call(*self.STORE), self.COUNT + 3)
+            self.wanted = int(info(self.up)["master_repl_offset"])
+            for _ in range(10000):
+                if b" flags=Mb " in self.down.call("CLIENT", "LIST", "TYPE", "master"):
+                    break
+                if self.down.call("EXISTS", "stored"):
+                    break
+            self.down.call("CLIENT", "PAUSE", 10 ** 7, "WRITE")
+            if self.is_at_work():
+                return
+            self.down.call("CLIENT", "UNPAUSE")
+        self.skipTest("it was too fast to be met in the middle")
+
+    def test_what_follows_waits_and_is_not_acknowledged(self):
+        self.begin()
+        self.up.call("SET", "behind", "1")
+        self.assertEqual(self.up.call("WAIT", 1, 10), 0)
+        self.assertEqual(self.down.call("MGET", "behind"), [None])
+        self.assertEqual(self.down.call("SCARD", "source"), self.COUNT)
+        self.assertLess(self.offset(self.down), self.wanted)
+        self.down.call("CLIENT", "UNPAUSE")
+        self.assertEqual(self.up.call("WAIT", 1, SLOW * 1000), 1)
+        self.assertEqual(self.down.call("GET", "behind"), b"1")
+        self.assertEqual(self.down.call("SCARD", "stored"), self.COUNT + 3)
+        self.level()
+
+    def test_a_promotion_in_the_middle_leaves_it_whole(self):
+        self.begin()
+        self.down.call("REPLICAOF", "NO", "ONE")
+        self.assertEqual(self.down.call("SCARD", "stored"), self.COUNT + 3)
+        self.assertGreaterEqual(int(info(self.down)["master_repl_offset"]), self.wanted)
+        self.down.call("CLIENT", "UNPAUSE")
+        self.up.call("REPLICAOF", "127.0.0.1", self.replica.port)
+        level(self.down, self.up)
+        self.assertEqual(info(self.down, "stats")["sync_full"], "0")
+
+    def test_a_killed_link_ends_when_it_is_done_and_nothing_is_done_twice(self):
+        self.begin()
+        self.assertEqual(self.down.call("CLIENT", "KILL", "TYPE", "master"), 1)
+        self.down.call("CLIENT", "UNPAUSE")
+        self.up.call("SADD", "stored", "more")
+        self.level()
+        self.assertEqual(self.down.call("SCARD", "stored"), self.COUNT + 4)
+        self.assertEqual(info(self.up, "stats")["sync_full"], "1")
+
+    def test_a_primary_that_dies_in_the_middle_has_said_it_all(self):
+        self.begin()
+        self.primary.kill()
+        self.down.call("CLIENT", "UNPAUSE")
+        wait_until(lambda: self.down.call("SCARD", "stored") == self.COUNT + 3, SLOW)
+        wait_until(lambda: info(self.down)["master_link_status"] == "down", SLOW)
+        self.assertGreaterEqual(self.offset(self.down), self.wanted)
+
+    def test_a_replica_of_ours_and_a_shutdown_in_the_middle(self):
+        second = self.serve(Server("--replicaof", "127.0.0.1 %d" % self.replica.port))
+        below = self.connect(second)
+        level(self.up, below)
+        self.begin()
+        self.assertLess(self.offset(below), self.wanted)
+        self.down.call("CLIENT", "UNPAUSE")
+        level(self.up, below)
+        self.assertEqual(below.call("SCARD", "stored"), self.COUNT + 3)
+        self.begin()
+        self.replica.stop()
+
+    def test_readers_of_its_keys_hold_the_stream_back_for_a_while_only(self):
+        with Conn(self.replica.port, timeout=SLOW) as reader:
+            for _ in range(20):
+                reader.send_command("SMEMBERS", "source")
+                self.up.call("SADD", "source", "new")
+                self.up.call("SREM", "source", "new")
+                self.assertIn(len(reader.read()), (self.COUNT, self.COUNT + 1))
+        self.level()
+
+
 class Refusals(Pair):
     def test_writes_are_refused_by_a_replica(self):
         self.follow()

@@ -162,6 +162,7 @@ static const struct command rows[] = {
      .keys = {{.first = 1, .access = KEY_RM}},
      TEXTS},
     {.name = "clear", .run = ok_run, .arity = 1, .flags = CMD_WRITE, TEXTS},
+    {.name = "role", .run = ok_run, .arity = 1, .flags = CMD_AFTER_WRITES, TEXTS},
     {.name = "script", .run = ok_run, .arity = 1, .flags = CMD_NO_SCRIPT | CMD_MAY_PARK, TEXTS},
 };
 
@@ -376,8 +377,77 @@ TEST(sliced, what_cannot_wait_has_the_holder_finish_first)
     bed.trace.steps = 0;
     say(&bed.fixture, "keep a b");
     begin(&bed);
+    args[0] = slice_from_text("clear");
+    exec_run_inner(bed.fixture.exec, &bed.other.session, args, 1, 0);
+    CHECK(bed.trace.ended == 2);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_primary_waits_as_others_do)
+{
+    struct bed bed;
+    bed_init(&bed);
     bed.other.session.flags |= SESSION_PRIMARY;
-    CHECK(is_text(other_says(&bed, "clear"), "+OK\r\n+OK\r\n") && bed.trace.ended == 2);
+    say(&bed.fixture, "walk a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "edit a"), "(later)") && is_suspended(&bed.other));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && !is_suspended(&bed.other));
+    CHECK(is_text(other_says(&bed, "edit a"), "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_a_primary_says_is_done_in_slices_and_not_answered)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed.other.session.flags |= SESSION_PRIMARY;
+    other_says(&bed, "change a");
+    begin(&bed);
+    CHECK_SAY(&bed.fixture, "look a", "(later)");
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&bed.other) && bed.trace.ended == 1);
+    CHECK(reply_is_empty(&bed.other.reply) && bed.other.wake_count > 0);
+    CHECK_SAY(&bed.fixture, "look a", "+OK\r\n");
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_a_primary_said_is_finished_or_was_never_begun)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed.other.session.flags |= SESSION_PRIMARY;
+    other_says(&bed, "keep a b");
+    CHECK(!exec_finish_session(bed.fixture.exec, &bed.other.session));
+    fake_shut(&bed.other);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.steps == 0 && bed.trace.effects == 0);
+    fake_open(&bed.fixture, &bed.other, "127.0.0.1:2000");
+    bed.other.session.flags |= SESSION_PRIMARY;
+    other_says(&bed, "keep a b");
+    begin(&bed);
+    CHECK(exec_finish_session(bed.fixture.exec, &bed.other.session));
+    CHECK(bed.trace.ended == 1 && !is_suspended(&bed.other));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, who_decides_on_roles_waits_for_writers_unless_they_are_paused)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "role"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && is_text(other_says(&bed, "role"), "+OK\r\n"));
+    exec_tick(bed.fixture.exec);
+    bed.trace.steps = 0;
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    exec_pause(bed.fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
+    CHECK(is_text(other_says(&bed, "role"), "+OK\r\n"));
+    exec_unpause(bed.fixture.exec, PAUSE_BY_CLIENT);
+    work_drain(&bed.fixture.work);
     bed_deinit(&bed);
 }
 
