@@ -13,7 +13,9 @@
 #include "persist/mill.h"
 #include "ring/ring.h"
 
-enum { RDB_DIR_MAX = 4096, RDB_NAME_MAX = 256, RDB_PATH_MAX = RDB_DIR_MAX + RDB_NAME_MAX };
+/* With the NUL behind it. No file system takes a name of 256 bytes, so one that does not fit here
+ * is still refused when it has been cut, instead of being another file's. */
+enum { RDB_DIR_MAX = 4096, RDB_NAME_MAX = 257, RDB_PATH_MAX = RDB_DIR_MAX + RDB_NAME_MAX };
 
 enum rdb_file_step {
     RDB_FILE_OPENING,

@@ -360,10 +360,11 @@ static long stray_owner(const char *name)
     return strcmp(end, ".rdb") == 0 ? pid : 0;
 }
 
-/* In a container the process that was interrupted may have had our number. */
+/* In a container the process that was interrupted may have had our number. Whatever it is called,
+ * the snapshot itself is none. */
 static bool is_stray(const struct saver *saver, const char *name)
 {
-    long pid = stray_owner(name);
+    long pid = strcmp(name, saver->config.file_name) == 0 ? 0 : stray_owner(name);
     return pid > 0 && (pid == saver->options.pid || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
 }
 

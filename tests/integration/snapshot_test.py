@@ -263,6 +263,28 @@ class Failure(Case):
             bgsave(conn.call)
             self.assertEqual(conn.call("SET", "a", 3), "OK")
 
+    def test_a_name_that_no_file_can_have_is_not_cut_to_one_that_is(self):
+        with Server("--enable-protected-configs", "yes") as server, server.connect() as conn:
+            conn.call("SET", "a", 1)
+            self.assertEqual(conn.call("CONFIG", "SET", "dbfilename", "long" * 75), "OK")
+            before = sorted(os.listdir(server.directory))
+            self.assertEqual(conn.call("SAVE").strip(), "ERR")
+            bgsave(conn.call)
+            self.assertEqual(info(conn.call)["rdb_last_bgsave_status"], "err")
+            self.assertEqual(sorted(os.listdir(server.directory)), before)
+            self.assertEqual(conn.call("CONFIG", "SET", "dbfilename", "dump.rdb"), "OK")
+            self.assertEqual(conn.call("SAVE"), "OK")
+
+    def test_a_snapshot_that_is_named_like_a_stray_is_none(self):
+        with Server("--dbfilename", "temp-999999999.rdb") as server:
+            with server.connect() as conn:
+                conn.call("SET", "a", 1)
+                self.assertEqual(conn.call("SAVE"), "OK")
+            server.restart()
+            with server.connect() as conn:
+                wait_until(lambda: info(conn.call)["loading"] == "0")
+                self.assertEqual(conn.call("GET", "a"), b"1")
+
     def test_strays_of_a_crash_are_removed_at_start(self):
         server = Server()
         if server.kind == "redis":
