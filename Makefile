@@ -195,8 +195,9 @@ fuzz: deps-check ## every fuzzer under libFuzzer, SECONDS_EACH seconds; corpora 
 	+@$(MAKE_ALL) FLAVOR=fuzz CC=clang-14 fuzz-binaries
 	@for fuzzer in $(notdir $(FUZZ_BINARIES)); do \
 	    mkdir -p build/fuzz/corpus/$$fuzzer; \
+	    seeds=; if [ $$fuzzer = fuzz_rdb ]; then seeds=tests/rdb; fi; \
 	    build/fuzz/tests/fuzz/$$fuzzer -max_total_time=$(SECONDS_EACH) -timeout=10 \
-	        -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$fuzzer || exit 1; \
+	        -artifact_prefix=build/fuzz/ build/fuzz/corpus/$$fuzzer $$seeds || exit 1; \
 	done
 
 cover: deps-test ## line coverage of the whole test suite: build/cover/report.txt
