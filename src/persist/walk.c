@@ -164,7 +164,7 @@ static void collection_on_entry(void *context, void *entry)
     struct rope *rope = is_current ? &walk->out.rope : &collection->side;
     size_t before = rope->bytes;
     struct codec_out out = out_of(rope);
-    codec_form_entry(&collection->form, entry, &out);
+    codec_form_entry(&collection->form, collection->picture.guard.table, entry, &out);
     walk->side_bytes += is_current ? 0 : rope->bytes - before;
 }
 

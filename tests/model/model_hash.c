@@ -50,11 +50,11 @@ static size_t random_text(struct model *model, char *text)
     return len;
 }
 
-/* Mostly near, sometimes over already or far beyond what a table's heap tells apart. */
+/* Mostly near, sometimes over already, far, or the last there is. */
 static int64_t random_moment(struct model *model)
 {
     unsigned kind = below(model, 20);
-    return kind == 0   ? model->now_ms + (INT64_C(1) << 33)
+    return kind == 0   ? model->now_ms + (INT64_C(1) << (33 + below(model, 13)))
            : kind == 1 ? model->now_ms - 5
                        : model->now_ms + below(model, 200);
 }

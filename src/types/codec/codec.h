@@ -119,11 +119,12 @@ struct codec_form {
 struct codec_form codec_form_of(const struct value *value);
 struct table *codec_table_of(const struct value *value);
 
-/* The type; what stands before `count` elements; one entry of a table, in any order; one element of
- * a list; one part of a stream. */
+/* The type; what stands before `count` elements; one entry of a table, in any order, and the table
+ * where the contents are (a guard knows); one element of a list; one part of a stream. */
 void codec_form_type(const struct codec_form *form, struct codec_out *out);
 void codec_form_head(const struct codec_form *form, uint64_t count, struct codec_out *out);
-void codec_form_entry(const struct codec_form *form, const void *entry, struct codec_out *out);
+void codec_form_entry(const struct codec_form *form, const struct table *table, const void *entry,
+                      struct codec_out *out);
 void codec_form_item(const struct list_item *item, struct codec_out *out);
 
 /* A part of a stream, whose `count` for the head is that of its nodes. */

@@ -49,7 +49,8 @@ void codec_form_head(const struct codec_form *form, uint64_t count, struct codec
     codec_out_len(out, count);
 }
 
-void codec_form_entry(const struct codec_form *form, const void *entry, struct codec_out *out)
+void codec_form_entry(const struct codec_form *form, const struct table *table, const void *entry,
+                      struct codec_out *out)
 {
     if (form->kind == VALUE_SET) {
         struct set_item member = set_item_of_entry(entry);
@@ -61,7 +62,7 @@ void codec_form_entry(const struct codec_form *form, const void *entry, struct c
     } else {
         struct hash_pair pair;
         ASSERT(form->kind == VALUE_HASH);
-        hash_pair_of(entry, &pair);
+        hash_pair_of(table, entry, &pair);
         write_hash_pair(form, &pair, out);
     }
 }

@@ -5,10 +5,10 @@
  * payload holds. The conversion copies at most 64 KiB, and there is no way back: a hash that grew
  * once will grow again.
  *
- * Fields that expire. Such a field's value carries its moment as a stamp of 7 bytes in the pack or
- * entry; others carry nothing, and a hash without such fields has no trace of it. A packed hash is
- * walked for what is due; a table keeps a heap of 8 bytes per field (hash_timeline.c). The hash
- * tells its owner the earliest moment, and the owner calls hash_expire.
+ * Fields that expire. In a pack such a field's value carries its moment as a stamp of 7 bytes, and
+ * the pack is walked for what is due; a table keeps moments by themselves, 11 bytes each
+ * (hash_volatile.c). Other fields have nothing of the kind, nor has a hash without such fields. The
+ * hash tells its owner the earliest moment, and the owner calls hash_expire.
  *
  * Random picks. A table picks by itself, again when what it picked is hidden; a pack is walked once
  * for the addresses of its pairs, and a table of which more than half is hidden. Of
@@ -70,7 +70,7 @@ struct hash_walk hash_walk(const struct value *value)
     return walk;
 }
 
-/* The next pair, named by the address where it begins; NULL: the end. */
+/* The next pair, named by the address where it begins, or by a table's entry; NULL: the end. */
 static const char *hash_walk_entry(struct hash_walk *walk, struct hash_pair *pair)
 {
     if (is_packed(walk->value)) {
@@ -84,7 +84,7 @@ static const char *hash_walk_entry(struct hash_walk *walk, struct hash_pair *pai
     }
     const char *entry = table_next(&walk->iterator);
     if (entry != NULL) {
-        hash_entry_pair(entry, pair);
+        hash_entry_pair(hash_body(walk->value), entry, pair);
     }
     return entry;
 }
@@ -123,12 +123,8 @@ struct table *hash_table_of(const struct value *value)
     return is_packed(value) ? NULL : &hash_body(value)->table;
 }
 
-void hash_pair_of(const void *entry, struct hash_pair *pair)
-{
-    hash_entry_pair(entry, pair);
-}
-
 struct hash_scan {
+    const struct hash_body *body;
     hash_visit_fn visit;
     void *context;
 };
@@ -137,7 +133,7 @@ static void hash_scan_on_entry(void *context, void *entry)
 {
     struct hash_scan *scan = context;
     struct hash_pair pair;
-    hash_entry_pair(entry, &pair);
+    hash_entry_pair(scan->body, entry, &pair);
     scan->visit(scan->context, &pair);
 }
 
@@ -145,7 +141,7 @@ uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, has
                    void *context)
 {
     if (!is_packed(value)) {
-        struct hash_scan scan = {.visit = visit, .context = context};
+        struct hash_scan scan = {.body = hash_body(value), .visit = visit, .context = context};
         struct table_walk walk = {.visit = hash_scan_on_entry,
                                   .context = &scan,
                                   .entries_max = count,
@@ -188,19 +184,23 @@ void hash_picker_close(struct hash_picker *picker)
     picker->entries = NULL;
 }
 
-/* A random pair, named by the address where it begins. From a table until one is not hidden, which
+/* A random pair, named as hash_walk_entry does. From a table until one is not hidden, which
  * at least every second is. */
 static const char *hash_pick_entry(const struct hash_picker *picker, struct hash_pair *pair)
 {
     const char *entry;
     if (picker->entries != NULL) {
         entry = picker->entries[rng_below(picker->rng, picker->count)];
-        hash_entry_pair(entry, pair);
+        if (is_packed(picker->value)) {
+            hash_pack_next(slice_of(entry, SIZE_MAX / 2), 0, pair);
+        } else {
+            hash_entry_pair(hash_body(picker->value), entry, pair);
+        }
         return entry;
     }
     do {
         entry = table_random(&hash_body(picker->value)->table, picker->rng);
-        hash_entry_pair(entry, pair);
+        hash_entry_pair(hash_body(picker->value), entry, pair);
     } while (hash_pair_is_hidden(pair, picker->hidden_ms));
     return entry;
 }
@@ -318,7 +318,7 @@ bool hash_expire(struct place *place, int64_t now_ms, size_t max, hash_expire_fn
     struct hash_body *body = hash_body(place->value);
     bool is_done = hash_body_expire(body, now_ms, max, on_field, context);
     if (is_done) {
-        int64_t next_ms = hash_timeline_next_ms(&body->timeline);
+        int64_t next_ms = hash_moments_next_ms(&body->moments);
         if (next_ms < 0) {
             place->value->flags &= (uint8_t)~VALUE_HAS_VOLATILE_PARTS;
         } else {
@@ -337,7 +337,7 @@ struct value *hash_try_new(struct slice key, bool has_expire)
 }
 
 /* The pairs of a pack as a table; NULL: no memory. */
-static struct hash_body *hash_try_unpack(const struct value *value, uint64_t seed, int64_t now_ms)
+static struct hash_body *hash_try_unpack(const struct value *value, uint64_t seed)
 {
     struct hash_body *body = hash_body_new(seed);
     table_reserve(&body->table, hash_count(value));
@@ -347,7 +347,7 @@ static struct hash_body *hash_try_unpack(const struct value *value, uint64_t see
         char field[PACK_DIGITS];
         char text[PACK_DIGITS];
         if (hash_body_try_put(body, pack_text(&pair.field, field), pack_text(&pair.text, text),
-                              pair.expire_ms, now_ms) == HASH_NO_MEMORY) {
+                              pair.expire_ms) == HASH_NO_MEMORY) {
             hash_body_free(body, NULL);
             return NULL;
         }
@@ -357,7 +357,7 @@ static struct hash_body *hash_try_unpack(const struct value *value, uint64_t see
 
 static bool hash_try_convert(struct place *place, const struct hash_rules *rules)
 {
-    struct hash_body *body = hash_try_unpack(place->value, rules->seed, rules->now_ms);
+    struct hash_body *body = hash_try_unpack(place->value, rules->seed);
     uint64_t expiry_word = hash_get_word(place->value);
     if (body == NULL) {
         return false;
@@ -425,7 +425,7 @@ enum hash_put_result hash_try_put_until(struct place *place, struct slice field,
         return HASH_NO_MEMORY;
     }
     if (!is_packed(place->value)) {
-        return hash_body_try_put(hash_body(place->value), field, text, expire_ms, rules->now_ms);
+        return hash_body_try_put(hash_body(place->value), field, text, expire_ms);
     }
     bool is_done = hash_pack_try_put(place, at, field, text, expire_ms);
     return !is_done ? HASH_NO_MEMORY : at == PACK_NONE ? HASH_ADDED : HASH_REPLACED;
@@ -437,10 +437,14 @@ enum hash_put_result hash_try_put(struct place *place, struct slice field, struc
     return hash_try_put_until(place, field, text, HASH_NO_EXPIRE, rules);
 }
 
-/* The value is put again, from a copy of its text. */
+/* A packed one's value is put again, from a copy of its text. */
 bool hash_try_set_expire(struct place *place, struct slice field, int64_t expire_ms,
                          const struct hash_rules *rules)
 {
+    if (!is_packed(place->value)) {
+        return (expire_ms < 0 || hash_try_note_expiry(place, expire_ms)) &&
+               hash_body_try_set_expire(hash_body(place->value), field, expire_ms);
+    }
     struct hash_pair pair;
     bool is_there = hash_find(place->value, field, &pair);
     ASSERT(is_there);

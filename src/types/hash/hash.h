@@ -93,9 +93,10 @@ void hash_pick_distinct(const struct hash_picker *picker, size_t count, hash_vis
                         void *context);
 
 /* The table of a large hash, for pictures (ds/picture.h), and what an entry of it holds; NULL while
- * it is packed. The table outlives the hash while it has a guard. */
+ * it is packed. The table's contents outlive the hash while it has a guard, whose `table` says
+ * where they are. */
 struct table *hash_table_of(const struct value *value);
-void hash_pair_of(const void *entry, struct hash_pair *pair);
+void hash_pair_of(const struct table *table, const void *entry, struct hash_pair *pair);
 
 /* ---- Changing ---- */
 

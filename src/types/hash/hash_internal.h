@@ -1,10 +1,11 @@
-/* What the files of this folder share: the two encodings and the entry of a table. */
+/* What the files of this folder share: the two encodings, the entry of a table, and its moment. */
 #pragma once
 
 #include "base/work.h"
 #include "ds/pack.h"
 #include "ds/table.h"
 #include "types/hash/hash.h"
+#include "types/hash/hash_moments.h"
 
 enum hash_encoding { HASH_PACKED, HASH_TABLE, HASH_PACKED_VOLATILE };
 
@@ -17,21 +18,25 @@ enum {
 #endif
 };
 
-/* Moments of a table's fields; drawn in hash_timeline.c. */
-struct hash_timeline {
-    uint64_t *items; /* A heap; owned. */
-    uint32_t len, cap;
-    uint32_t sweep;  /* Where the search for stale items goes on. */
-    int64_t base_ms; /* Unix ms that items count from. */
-};
+/* Fields are told apart in the moments by this much of their hash. */
+#ifdef OURO_HOSTILE
+#define HASH_REF_SPAN UINT32_C(0x04000000) /* 64 refs: many fields share one. */
+#else
+#define HASH_REF_SPAN UINT32_C(1)
+#endif
+
+static inline uint32_t hash_ref(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32) & ~(HASH_REF_SPAN - 1);
+}
 
 /* A large hash; the value's payload points at it. */
 struct hash_body {
     struct table table;     /* Of entries. */
     struct table_kind kind; /* Its context is `seed`. */
     uint64_t seed;
-    struct hash_timeline timeline;
-    size_t volatile_count; /* Entries with a stamp. */
+    struct hash_moments moments;
+    size_t volatile_count; /* Entries with a moment. */
     uint64_t expiry_word;  /* As in a packed one. */
     struct work_job job;   /* When it is being freed. */
     struct table_drain drain;
@@ -86,6 +91,45 @@ bool hash_pack_expire(struct place *place, int64_t now_ms, size_t max, hash_expi
                       void *context);
 void hash_pack_remove(struct place *place, size_t at);
 
+/* ---- hash_entry.c: an entry of a table, as the table holds it: its address, with the lowest bit
+ * set when the field expires ---- */
+
+static inline bool hash_entry_is_volatile(const void *entry)
+{
+    return ((uintptr_t)entry & 1) != 0;
+}
+
+static inline const char *hash_entry_bytes(const void *entry)
+{
+    return (const char *)((uintptr_t)entry & ~(uintptr_t)1);
+}
+
+/* The same entry with the bit as it is wanted. */
+static inline void *hash_entry_marked(const void *entry, bool is_volatile)
+{
+    return (void *)(((uintptr_t)entry & ~(uintptr_t)1) | is_volatile);
+}
+
+/* The entry as a pack; it ends after its second item, wherever that is. */
+static inline struct slice hash_entry_pack(const void *entry)
+{
+    return slice_of(hash_entry_bytes(entry), SIZE_MAX / 2);
+}
+
+/* Not marked; with a stamp unless `stamp_ms` is HASH_NO_EXPIRE. */
+void *hash_entry_try_new(struct slice field, struct slice text, int64_t stamp_ms)
+    __attribute__((warn_unused_result));
+void hash_entry_free(void *entry);
+size_t hash_entry_size(const void *entry);
+uint64_t hash_entry_hash(const void *entry, const void *seed); /* A table_hash_fn. */
+int64_t hash_entry_stamp(const void *entry);                   /* -1: it has none. */
+
+/* Give the entry of a slot another value, or another stamp or none; the mark stays. In place when
+ * the size class allows. */
+bool hash_entry_try_replace(uint64_t *slot, struct slice text, int64_t stamp_ms)
+    __attribute__((warn_unused_result));
+bool hash_entry_try_restamp(uint64_t *slot, int64_t stamp_ms) __attribute__((warn_unused_result));
+
 /* ---- hash_table.c ---- */
 
 static inline struct hash_body *hash_body(const struct value *value)
@@ -93,8 +137,7 @@ static inline struct hash_body *hash_body(const struct value *value)
     return (struct hash_body *)(uintptr_t)value_word(value);
 }
 
-void hash_entry_pair(const char *entry, struct hash_pair *pair);
-size_t hash_entry_size(const char *entry);
+void hash_entry_pair(const struct hash_body *body, const void *entry, struct hash_pair *pair);
 
 struct hash_body *hash_body_new(uint64_t seed);
 void hash_body_free(struct hash_body *body, struct work_queue *work);
@@ -104,18 +147,34 @@ void hash_body_check(const struct hash_body *body);
 
 bool hash_body_find(const struct hash_body *body, struct slice field, struct hash_pair *pair);
 enum hash_put_result hash_body_try_put(struct hash_body *body, struct slice field,
-                                       struct slice text, int64_t expire_ms, int64_t now_ms)
+                                       struct slice text, int64_t expire_ms)
     __attribute__((warn_unused_result));
+bool hash_body_try_set_expire(struct hash_body *body, struct slice field, int64_t expire_ms)
+    __attribute__((warn_unused_result));
+bool hash_body_remove(struct hash_body *body, struct slice field);
+void hash_body_remove_entry(struct hash_body *body, void *entry);
+
+/* ---- hash_volatile.c ---- */
+
+/* An entry that gets another moment, or none, or is new. */
+struct hash_change {
+    uint64_t hash;
+    uint64_t *slot;    /* NULL before: there is none yet. */
+    int64_t expire_ms; /* HASH_NO_EXPIRE: it stays. */
+    bool was_volatile, was_stamped;
+    int64_t stamp_ms; /* What the entry must carry. */
+};
+
+/* Given hash, slot and moment, finds out the rest; then the entry is made what it says; the end
+ * marks it and files the moment. False: no memory, and no field has changed. */
+bool hash_change_try_begin(struct hash_body *body, struct hash_change *change)
+    __attribute__((warn_unused_result));
+void hash_change_end(struct hash_body *body, const struct hash_change *change);
+
+/* A volatile entry has left the table, or is marked no more. */
+void hash_body_forget(struct hash_body *body, uint64_t hash, bool was_stamped);
+
+int64_t hash_body_moment(const struct hash_body *body, const void *entry);
 bool hash_body_expire(struct hash_body *body, int64_t now_ms, size_t max, hash_expire_fn on_field,
                       void *context);
-
-/* ---- hash_timeline.c ---- */
-
-uint64_t hash_timeline_item(const struct hash_timeline *timeline, uint32_t ref, int64_t expire_ms);
-void hash_timeline_push(struct hash_timeline *timeline, uint64_t item);
-void hash_timeline_drop(struct hash_timeline *timeline, uint32_t at);
-/* A moment before which none is; 0: some are before base_ms; -1: empty. */
-int64_t hash_timeline_next_ms(const struct hash_timeline *timeline);
-void hash_timeline_deinit(struct hash_timeline *timeline);
-void hash_timeline_check(const struct hash_timeline *timeline);
-bool hash_body_remove(struct hash_body *body, struct slice field);
+void hash_body_check_moments(const struct hash_body *body);

@@ -1,8 +1,13 @@
-/* Hashes in both encodings: what they hold, when they convert, what a failure leaves. */
+/* Hashes in both encodings: what they hold, when they convert, what a failure leaves, and when
+ * fields expire. */
 #include "types/hash/hash.h"
 
+#include <stdlib.h>
+
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/work.h"
+#include "ds/picture.h"
 #include "tests/unit/test.h"
 
 enum { SEED = 7 };
@@ -390,4 +395,217 @@ TEST(hash, a_scan_sees_what_stays_while_the_hash_grows_and_converts)
         CHECK(seen.counts[k] == 1);
     }
     bed_close(&bed);
+}
+
+/* ---- Moments of a table's fields ---- */
+
+enum { FAR = 1 << 30 };
+
+static void put_until(struct bed *bed, const char *field, int64_t expire_ms)
+{
+    CHECK(hash_try_put_until(&bed->place, text_of(field), text_of("value"), expire_ms,
+                             &bed->rules) != HASH_NO_MEMORY);
+    hash_ops.check(bed->place.value);
+}
+
+static int64_t moment_of(const struct bed *bed, const char *field)
+{
+    struct hash_pair pair;
+    return hash_find(bed->place.value, text_of(field), &pair) ? pair.expire_ms : -2;
+}
+
+/* Removes what is due, and tells how many fields that were. */
+static unsigned expire(struct bed *bed, int64_t now_ms)
+{
+    struct seen seen = {.total = 0};
+    CHECK(hash_expire(&bed->place, now_ms, SIZE_MAX, on_expired_field, &seen));
+    hash_ops.check(bed->place.value);
+    return seen.total;
+}
+
+struct named {
+    uint32_t ref;
+    unsigned number;
+};
+
+static int by_ref(const void *one, const void *other)
+{
+    uint32_t left = ((const struct named *)one)->ref;
+    uint32_t right = ((const struct named *)other)->ref;
+    return (left > right) - (left < right);
+}
+
+/* The names of two fields whose hashes have their top 32 bits in common. */
+static void find_twins(char one[32], char other[32])
+{
+    enum { NAMES = 400000 }; /* 18 pairs are expected. */
+    struct named *names = mem_alloc(NAMES * sizeof(*names));
+    for (unsigned i = 0; i < NAMES; i++) {
+        char name[32];
+        int len = snprintf(name, sizeof(name), "twin:%u", i);
+        names[i].ref = (uint32_t)(hash_bytes(SEED, slice_of(name, (size_t)len)) >> 32);
+        names[i].number = i;
+    }
+    qsort(names, NAMES, sizeof(*names), by_ref);
+    unsigned at = 1;
+    while (names[at].ref != names[at - 1].ref) {
+        at++;
+        CHECK(at < NAMES);
+    }
+    snprintf(one, 32, "twin:%u", names[at - 1].number);
+    snprintf(other, 32, "twin:%u", names[at].number);
+    mem_free(names);
+}
+
+TEST(hash, fields_whose_hashes_begin_alike_have_moments_of_their_own)
+{
+    char a[32];
+    char b[32];
+    struct bed bed;
+    find_twins(a, b);
+    bed_open(&bed, 0);
+    put_until(&bed, a, 5000);
+    put_until(&bed, b, FAR);
+    CHECK(moment_of(&bed, a) == 5000 && moment_of(&bed, b) == FAR);
+    CHECK(hash_try_set_expire(&bed.place, text_of(a), 9000, &bed.rules));
+    CHECK(moment_of(&bed, a) == 9000 && moment_of(&bed, b) == FAR);
+    CHECK(expire(&bed, 6000) == 0);
+    put_until(&bed, b, 7000);
+    put_until(&bed, "other", 7500);
+    CHECK(expire(&bed, 8000) == 2 && moment_of(&bed, b) == -2 && moment_of(&bed, a) == 9000);
+    put_until(&bed, b, HASH_NO_EXPIRE);
+    CHECK(hash_try_set_expire(&bed.place, text_of(b), 8800, &bed.rules));
+    hash_ops.check(bed.place.value);
+    CHECK(hash_remove(&bed.place, text_of(a)) && moment_of(&bed, b) == 8800);
+    hash_ops.check(bed.place.value);
+    CHECK(hash_try_set_expire(&bed.place, text_of(b), HASH_NO_EXPIRE, &bed.rules));
+    CHECK(moment_of(&bed, b) == -1 && has(&bed, b, "value"));
+    CHECK(!hash_has_expiring_fields(bed.place.value));
+    bed_close(&bed);
+}
+
+TEST(hash, a_twin_without_memory_for_its_stamp_stays_as_it_was)
+{
+    char a[32];
+    char b[32];
+    find_twins(a, b);
+    for (unsigned nth = 1; nth < 5; nth++) {
+        struct bed bed;
+        bed_open(&bed, 0);
+        put_until(&bed, a, 5000);
+        put_until(&bed, b, HASH_NO_EXPIRE);
+        mem_fail_after(nth);
+        bool is_done = hash_try_set_expire(&bed.place, text_of(b), 6000, &bed.rules);
+        mem_fail_after(0);
+        CHECK(moment_of(&bed, a) == 5000 && moment_of(&bed, b) == (is_done ? 6000 : -1));
+        bed_close(&bed);
+    }
+}
+
+TEST(hash, a_moment_costs_no_entry_its_size_class)
+{
+#ifndef OURO_HOSTILE
+    for (size_t len = 1; len < 60; len++) {
+        struct bed bed;
+        char field[32];
+        char text[64] = {0};
+        bed_open(&bed, 0);
+        memset(text, 'x', len);
+        for (unsigned i = 0; i < 2000; i++) {
+            snprintf(field, sizeof(field), "field:%u", i);
+            CHECK(hash_try_put(&bed.place, text_of(field), text_of(text), &bed.rules) ==
+                  HASH_ADDED);
+        }
+        size_t before = hash_ops.memory(bed.place.value, 0);
+        for (unsigned i = 0; i < 2000; i++) {
+            snprintf(field, sizeof(field), "field:%u", i);
+            CHECK(hash_try_set_expire(&bed.place, text_of(field), FAR + i, &bed.rules));
+        }
+        size_t after = hash_ops.memory(bed.place.value, 0);
+        CHECK(after - before <= 2000 * 13);
+        bed_close(&bed);
+    }
+#endif
+}
+
+struct told {
+    struct picture picture;
+    struct seen seen;
+    bool is_old; /* Each moment is what the field had at first. */
+};
+
+static void on_told(void *context, void *entry)
+{
+    struct told *told = context;
+    struct hash_pair pair;
+    hash_pair_of(told->picture.guard.table, entry, &pair);
+    on_pair(&told->seen, &pair);
+    char digits[PACK_DIGITS];
+    int number = atoi(pack_text(&pair.field, digits).data + 6);
+    told->is_old = told->is_old && pair.expire_ms == (number % 3 == 0 ? -1 : FAR + number);
+}
+
+/* A table of 300 fields of which two in three expire, and a picture of it. */
+static void told_open(struct bed *bed, struct told *told)
+{
+    bed_open(bed, 0);
+    for (unsigned i = 0; i < 300; i++) {
+        char field[32];
+        snprintf(field, sizeof(field), "field:%u", i);
+        CHECK(hash_try_put_until(&bed->place, text_of(field), text_of("value"),
+                                 i % 3 == 0 ? HASH_NO_EXPIRE : FAR + (int64_t)i,
+                                 &bed->rules) == HASH_ADDED);
+    }
+    *told = (struct told){.is_old = true};
+    picture_begin(&told->picture, hash_table_of(bed->place.value), on_told, told);
+}
+
+static void told_close(struct told *told, struct work_queue *work)
+{
+    while (!picture_step(&told->picture, 20)) {
+    }
+    CHECK(told->seen.total == 300 && told->is_old);
+    work_unpark(&told->picture.guard.parked, work);
+    picture_end(&told->picture);
+    work_drain(work);
+}
+
+TEST(hash, a_picture_has_the_moments_of_its_beginning)
+{
+    struct bed bed;
+    struct told told;
+    struct work_queue work;
+    work_queue_init(&work);
+    told_open(&bed, &told);
+    for (unsigned i = 0; i < 300; i++) {
+        char field[32];
+        snprintf(field, sizeof(field), "field:%u", i);
+        if (i % 5 == 0) {
+            hash_remove(&bed.place, text_of(field));
+        } else if (i % 5 == 1) {
+            CHECK(hash_try_set_expire(&bed.place, text_of(field), 7, &bed.rules));
+        } else if (i % 5 == 2) {
+            CHECK(hash_try_set_expire(&bed.place, text_of(field), HASH_NO_EXPIRE, &bed.rules));
+        } else if (i % 5 == 3) {
+            put(&bed, field, "another value");
+        }
+        if (i % 40 == 0) {
+            picture_step(&told.picture, 1);
+        }
+    }
+    CHECK(expire(&bed, FAR + 300) > 60);
+    told_close(&told, &work);
+    bed_close(&bed);
+}
+
+TEST(hash, a_picture_outlives_the_hash_with_its_moments)
+{
+    struct bed bed;
+    struct told told;
+    struct work_queue work;
+    work_queue_init(&work);
+    told_open(&bed, &told);
+    value_free(bed.place.value, &work);
+    told_close(&told, &work);
+    CHECK(work_is_idle(&work));
 }
