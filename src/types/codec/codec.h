@@ -185,6 +185,7 @@ struct codec_builder {
     bool is_begun;    /* The count of elements is read. */
     uint64_t left;    /* Elements still to come. */
     uint64_t base_ms; /* What the moments of a hash's fields count from. */
+    struct hash_fields fields;
     struct codec_stream_reader stream;
     struct place place;
 };

@@ -34,7 +34,7 @@ static bool is_read_by_element(uint8_t type)
     }
 }
 
-static enum codec_result read_element(const struct codec_builder *builder, struct reading *reading)
+static enum codec_result read_element(struct codec_builder *builder, struct reading *reading)
 {
     switch (reading->type) {
     case TYPE_SET:
@@ -45,7 +45,7 @@ static enum codec_result read_element(const struct codec_builder *builder, struc
     case TYPE_HASH:
     case TYPE_HASH_MOMENTS_RC:
     case TYPE_HASH_MOMENTS:
-        return read_hash_element(reading, builder->base_ms);
+        return read_hash_element(reading, builder->base_ms, &builder->fields);
     default:
         return read_list_element(reading);
     }
@@ -121,6 +121,7 @@ static bool begin(struct codec_builder *builder, struct codec_reader *reader)
 /* The end of the elements; nodes may all have been empty. */
 static enum codec_build finish(struct codec_builder *builder, struct value **value)
 {
+    hash_fields_deinit(&builder->fields);
     *value = builder->place.value;
     builder->place.value = NULL;
     return *value != NULL ? CODEC_BUILT : CODEC_BROKEN;
@@ -164,6 +165,7 @@ enum codec_build codec_build_step(struct codec_builder *builder, struct codec_re
 
 void codec_build_drop(struct codec_builder *builder)
 {
+    hash_fields_deinit(&builder->fields);
     if (builder->place.value != NULL) {
         value_free(builder->place.value, builder->rules->work);
         builder->place.value = NULL;

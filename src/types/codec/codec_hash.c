@@ -122,7 +122,8 @@ static enum codec_result hash_read_member(struct hash_source *from, struct hash_
     return result;
 }
 
-static enum codec_result hash_add(struct reading *reading, const struct hash_member *member)
+static enum codec_result hash_add(struct reading *reading, const struct hash_member *member,
+                                  struct hash_fields *fields)
 {
     const struct hash_rules rules = {.limits = reading->rules->limits,
                                      .seed = reading->rules->hash_seed,
@@ -133,8 +134,9 @@ static enum codec_result hash_add(struct reading *reading, const struct hash_mem
             return CODEC_NO_MEMORY;
         }
     }
-    switch (hash_try_put_until(&reading->place, member->field.text, member->text.text,
-                               member->expire_ms, &rules)) {
+    const struct hash_pair_text pair = {
+        .field = member->field.text, .text = member->text.text, .expire_ms = member->expire_ms};
+    switch (hash_try_append(&reading->place, &pair, fields, &rules)) {
     case HASH_ADDED:
         return CODEC_OK;
     case HASH_REPLACED:
@@ -146,7 +148,8 @@ static enum codec_result hash_add(struct reading *reading, const struct hash_mem
 }
 
 /* One pair of the plain form. */
-enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms)
+enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms,
+                                    struct hash_fields *fields)
 {
     struct hash_source from = {.source = {.reader = reading->reader, .left = 2},
                                .has_moments = reading->type >= TYPE_HASH_MOMENTS_RC,
@@ -155,7 +158,7 @@ enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms)
     bool has_item;
     enum codec_result result = hash_read_member(&from, &member, &has_item);
     if (result == CODEC_OK) {
-        result = hash_add(reading, &member);
+        result = hash_add(reading, &member, fields);
         codec_text_deinit(&member.field);
         codec_text_deinit(&member.text);
     }
@@ -165,18 +168,20 @@ enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms)
 enum codec_result read_hash(struct reading *reading)
 {
     struct hash_source from;
+    struct hash_fields fields = {.hashes = NULL};
     enum codec_result result = hash_open(reading, &from);
     bool has_item = true;
     while (result == CODEC_OK && has_item) {
         struct hash_member member;
         result = hash_read_member(&from, &member, &has_item);
         if (result == CODEC_OK && has_item) {
-            result = hash_add(reading, &member);
+            result = hash_add(reading, &member, &fields);
             codec_text_deinit(&member.field);
             codec_text_deinit(&member.text);
         }
     }
     source_close(&from.source);
+    hash_fields_deinit(&fields);
     return result == CODEC_OK && reading->place.value == NULL ? CODEC_BAD : result;
 }
 

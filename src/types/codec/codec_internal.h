@@ -93,12 +93,13 @@ enum codec_result read_hash(struct reading *reading);
 enum codec_result read_stream(struct reading *reading);
 
 /* One element of a plain form, or one node of a list; `left` are still to come with it, and
- * `base_ms` is what the moments of fields count from. What is bad because bytes are missing has
- * changed nothing. */
+ * `base_ms` is what the moments of fields count from, `fields` those that were read. What is bad
+ * because bytes are missing has changed nothing. */
 enum codec_result read_list_element(struct reading *reading);
 enum codec_result read_set_element(struct reading *reading, uint64_t left);
 enum codec_result read_zset_element(struct reading *reading);
-enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms);
+enum codec_result read_hash_element(struct reading *reading, uint64_t base_ms,
+                                    struct hash_fields *fields);
 
 /* One part of a stream, which is whole when stream->part is STREAM_PART_END; likewise. */
 enum codec_result read_stream_part(struct reading *reading, struct codec_stream_reader *stream);

@@ -385,17 +385,6 @@ static bool hash_pair_fits(const struct value *value, struct slice field, struct
            value->len + more <= VALUE_INLINE_MAX;
 }
 
-/* Makes a packed hash a table when the pair is too much for it; the pair's offset goes to `at`. */
-static bool hash_try_make_room(struct place *place, struct slice field, struct slice text,
-                               const struct hash_rules *rules, size_t *at)
-{
-    size_t index;
-    *at = pack_find(hash_pack(place->value), 0, field, HASH_STRIDE, &index);
-    bool is_full = *at == PACK_NONE && index >= rules->limits->hash_entries;
-    return (!is_full && hash_pair_fits(place->value, field, text, rules->limits)) ||
-           hash_try_convert(place, rules);
-}
-
 /* The hash will have a field that expires then. */
 static bool hash_try_note_expiry(struct place *place, int64_t expire_ms)
 {
@@ -414,21 +403,36 @@ static bool hash_try_note_expiry(struct place *place, int64_t expire_ms)
     return true;
 }
 
-enum hash_put_result hash_try_put_until(struct place *place, struct slice field, struct slice text,
-                                        int64_t expire_ms, const struct hash_rules *rules)
+enum hash_put_result hash_try_put_pair(struct place *place, const struct hash_put *put,
+                                       const struct hash_rules *rules)
 {
-    size_t at = PACK_NONE;
-    if (is_packed(place->value) && !hash_try_make_room(place, field, text, rules, &at)) {
-        return HASH_NO_MEMORY;
+    if (is_packed(place->value)) {
+        bool is_full = put->at == PACK_NONE && put->index >= rules->limits->hash_entries;
+        bool fits = hash_pair_fits(place->value, put->field, put->text, rules->limits);
+        if ((is_full || !fits) && !hash_try_convert(place, rules)) {
+            return HASH_NO_MEMORY;
+        }
     }
-    if (expire_ms >= 0 && !hash_try_note_expiry(place, expire_ms)) {
+    if (put->expire_ms >= 0 && !hash_try_note_expiry(place, put->expire_ms)) {
         return HASH_NO_MEMORY;
     }
     if (!is_packed(place->value)) {
-        return hash_body_try_put(hash_body(place->value), field, text, expire_ms);
+        return hash_body_try_put(hash_body(place->value), put->field, put->text, put->expire_ms);
     }
-    bool is_done = hash_pack_try_put(place, at, field, text, expire_ms);
-    return !is_done ? HASH_NO_MEMORY : at == PACK_NONE ? HASH_ADDED : HASH_REPLACED;
+    if (!hash_pack_try_put(place, put->at, put->field, put->text, put->expire_ms)) {
+        return HASH_NO_MEMORY;
+    }
+    return put->at == PACK_NONE ? HASH_ADDED : HASH_REPLACED;
+}
+
+enum hash_put_result hash_try_put_until(struct place *place, struct slice field, struct slice text,
+                                        int64_t expire_ms, const struct hash_rules *rules)
+{
+    struct hash_put put = {.field = field, .text = text, .expire_ms = expire_ms, .at = PACK_NONE};
+    if (is_packed(place->value)) {
+        put.at = pack_find(hash_pack(place->value), 0, field, HASH_STRIDE, &put.index);
+    }
+    return hash_try_put_pair(place, &put, rules);
 }
 
 enum hash_put_result hash_try_put(struct place *place, struct slice field, struct slice text,

@@ -117,6 +117,27 @@ enum hash_put_result hash_try_put_until(struct place *place, struct slice field,
                                         int64_t expire_ms, const struct hash_rules *rules)
     __attribute__((warn_unused_result));
 
+/* A field, its value and its expiry, from elsewhere. */
+struct hash_pair_text {
+    struct slice field, text;
+    int64_t expire_ms;
+};
+
+/* What the builder of a hash knows of the fields that it has put. Zeroed it knows of none. */
+struct hash_fields {
+    uint32_t *hashes; /* An open table of them, owned; NULL while they are few. */
+    uint32_t cap;
+    uint32_t count;
+};
+void hash_fields_deinit(struct hash_fields *fields);
+
+/* hash_try_put_until for one who builds a hash from what should hold each field once: expected
+ * O(1), where a packed hash is not searched for a field that cannot be there. `fields` knows of all
+ * that were put, and of nothing else. */
+enum hash_put_result hash_try_append(struct place *place, const struct hash_pair_text *pair,
+                                     struct hash_fields *fields, const struct hash_rules *rules)
+    __attribute__((warn_unused_result));
+
 /* Gives a field that is there another expiry. False: no memory. */
 bool hash_try_set_expire(struct place *place, struct slice field, int64_t expire_ms,
                          const struct hash_rules *rules) __attribute__((warn_unused_result));

@@ -42,6 +42,19 @@ struct hash_body {
     struct table_drain drain;
 };
 
+/* ---- hash.c ---- */
+
+/* A pair to be put, and what a packed hash is known to have. */
+struct hash_put {
+    struct slice field, text;
+    int64_t expire_ms;
+    size_t at;    /* Offset of the field in the pack, or PACK_NONE. */
+    size_t index; /* With PACK_NONE: fields in the pack. */
+};
+enum hash_put_result hash_try_put_pair(struct place *place, const struct hash_put *put,
+                                       const struct hash_rules *rules)
+    __attribute__((warn_unused_result));
+
 /* ---- hash_pack.c ---- */
 
 /* Bytes of the payload before the pack: the expiry word, next moment : 48 | wheel place : 16. */

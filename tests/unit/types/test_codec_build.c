@@ -1,5 +1,6 @@
 /* Values read in pieces: whatever the pieces are, the value is the one that is read at once. */
 #include "base/blob.h"
+#include "base/mem.h"
 #include "tests/unit/test.h"
 #include "types/codec/codec.h"
 
@@ -129,4 +130,56 @@ TEST(codec_build, what_is_bad_is_told_from_what_is_short)
     struct codec_reader none = {.at = "\x00"};
     none.end = none.at + 1;
     CHECK(codec_build_step(&empty, &none, slice_of("key", 3), 9, &value) == CODEC_BROKEN);
+}
+
+/* A plain hash of `count` fields; field `again`, if it is one of them, comes once more at the end.
+ */
+static size_t write_hash(char *bytes, unsigned count, unsigned again)
+{
+    size_t len = 0;
+    bytes[len++] = 4;
+    len += codec_put_len(bytes + len, count + (again < count));
+    for (unsigned i = 0; i <= count; i++) {
+        unsigned number = i < count ? i : again;
+        if (number < count) {
+            len += (size_t)sprintf(bytes + len, "%cf%03u%cv", 4, number, 1);
+        }
+    }
+    return len;
+}
+
+/* Reads the same hash at once and in pieces. */
+static void check_hash(const char *bytes, size_t len, bool is_good)
+{
+    const struct type_limits limits = type_limits_default();
+    const struct codec_rules rules = rules_of(&limits);
+    struct codec_reader reader = {.at = bytes, .end = bytes + len};
+    struct value *value;
+    enum codec_result result = codec_read_value(&reader, slice_of("key", 3), &rules, &value);
+    CHECK(result == (is_good ? CODEC_OK : CODEC_BAD));
+    struct codec_builder builder = {.rules = &rules, .type = 4};
+    struct value *built = NULL;
+    enum codec_build state = CODEC_GOES_ON;
+    reader.at = bytes + 1;
+    while (state == CODEC_GOES_ON) {
+        state = codec_build_step(&builder, &reader, slice_of("key", 3), 100, &built);
+    }
+    CHECK(state == (is_good ? CODEC_BUILT : CODEC_BROKEN));
+    if (is_good) {
+        check_same(value, built);
+        value_free(value, NULL);
+        value_free(built, NULL);
+    }
+}
+
+TEST(codec_build, a_field_that_comes_twice_is_refused_whatever_lies_between)
+{
+    char *bytes = mem_alloc(16 + 600 * 7);
+    for (unsigned count = 2; count < 600; count += count < 40 ? 1 : 37) {
+        check_hash(bytes, write_hash(bytes, count, count), true);
+        for (unsigned again = 0; again < count; again += 1 + again / 3) {
+            check_hash(bytes, write_hash(bytes, count, again), false);
+        }
+    }
+    mem_free(bytes);
 }

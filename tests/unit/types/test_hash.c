@@ -609,3 +609,62 @@ TEST(hash, a_picture_outlives_the_hash_with_its_moments)
     told_close(&told, &work);
     CHECK(work_is_idle(&work));
 }
+
+/* ---- Building ---- */
+
+static enum hash_put_result append(struct bed *bed, struct hash_fields *fields, unsigned number,
+                                   int64_t expire_ms)
+{
+    char field[32];
+    snprintf(field, sizeof(field), "field:%u", number);
+    const struct hash_pair_text pair = {
+        .field = text_of(field), .text = text_of("value"), .expire_ms = expire_ms};
+    return hash_try_append(&bed->place, &pair, fields, &bed->rules);
+}
+
+/* 600 fields, and each of them again after every so many. */
+static void check_building(size_t entries)
+{
+    struct bed bed;
+    struct hash_fields fields = {.hashes = NULL};
+    bed_open(&bed, entries);
+    for (unsigned i = 0; i < 600; i++) {
+        CHECK(append(&bed, &fields, i, i % 7 == 0 ? FAR : HASH_NO_EXPIRE) == HASH_ADDED);
+        if (i % 29 == 0) {
+            CHECK(append(&bed, &fields, i / 2, HASH_NO_EXPIRE) == HASH_REPLACED);
+            hash_ops.check(bed.place.value);
+        }
+    }
+    for (unsigned i = 0; i < 600; i++) {
+        CHECK(append(&bed, &fields, i, HASH_NO_EXPIRE) == HASH_REPLACED);
+    }
+    CHECK(hash_count(bed.place.value) == 600 && is_table(&bed) == (entries < 600));
+    hash_fields_deinit(&fields);
+    bed_close(&bed);
+}
+
+TEST(hash, a_builder_knows_which_fields_it_has_put)
+{
+    check_building(0);
+    check_building(3);
+    check_building(512);
+    check_building(600);
+}
+
+TEST(hash, a_builder_without_memory_has_changed_nothing)
+{
+    struct bed bed;
+    struct hash_fields fields = {.hashes = NULL};
+    bed_open(&bed, 512);
+    for (unsigned i = 0; i < 100; i++) {
+        mem_fail_after(1);
+        enum hash_put_result result = append(&bed, &fields, i, HASH_NO_EXPIRE);
+        mem_fail_after(0);
+        if (result == HASH_NO_MEMORY) {
+            CHECK(append(&bed, &fields, i, HASH_NO_EXPIRE) == HASH_ADDED);
+        }
+        CHECK(hash_count(bed.place.value) == i + 1);
+    }
+    hash_fields_deinit(&fields);
+    bed_close(&bed);
+}
