@@ -538,6 +538,18 @@ static void geosearchstore_run(struct call *call)
                 (struct search){.form = FORM_SEARCH, .key_at = 2, .store_at = 1, .is_store = true});
 }
 
+/* What the documentation of several rows has in common. */
+#define GEO_UNIT "(unit: M | KM | FT | MI)"
+#define GEO_COUNT "[count: COUNT count:integer [ANY]]"
+#define GEO_ORDER "[order: ASC | DESC]"
+#define GEO_WITH "[WITHCOORD] [WITHDIST] [WITHHASH]"
+#define GEO_COMPLEXITY                                                                             \
+    "O(N+M*log(M)) where N is the number of members in the cells around the shape and M the "      \
+    "number found."
+#define GEO_SHAPE                                                                                  \
+    "(from: FROMMEMBER member | FROMLONLAT (longitude:double latitude:double)) (by: (circle: "     \
+    "BYRADIUS radius:double " GEO_UNIT ") | (box: BYBOX width:double height:double " GEO_UNIT "))"
+
 static const struct command geo_search_rows[] = {
     {.name = "geosearch",
      .run = geosearch_run,
@@ -547,13 +559,9 @@ static const struct command geo_search_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "6.2.0",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Returns the members inside a circle or box.",
-     .syntax = "key (from: FROMMEMBER member | FROMLONLAT (longitude:double latitude:double)) "
-               "(by: (circle: BYRADIUS radius:double (unit: M | KM | FT | MI)) | (box: BYBOX "
-               "width:double height:double (unit: M | KM | FT | MI))) [order: ASC | DESC] "
-               "[count: COUNT count:integer [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]",
+     .syntax = "key " GEO_SHAPE " " GEO_ORDER " " GEO_COUNT " " GEO_WITH,
      .history = "7.0.0 Added support for uppercase unit names."},
     {.name = "geosearchstore",
      .run = geosearchstore_run,
@@ -564,13 +572,9 @@ static const struct command geo_search_rows[] = {
               {.first = 2, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "6.2.0",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Stores the members inside a circle or box in another key.",
-     .syntax = "destination:key source:key (from: FROMMEMBER member | FROMLONLAT "
-               "(longitude:double latitude:double)) (by: (circle: BYRADIUS radius:double (unit: "
-               "M | KM | FT | MI)) | (box: BYBOX width:double height:double (unit: M | KM | FT "
-               "| MI))) [order: ASC | DESC] [count: COUNT count:integer [ANY]] [STOREDIST]",
+     .syntax = "destination:key source:key " GEO_SHAPE " " GEO_ORDER " " GEO_COUNT " [STOREDIST]",
      .history = "7.0.0 Added support for uppercase unit names."},
     {.name = "georadius",
      .run = georadius_run,
@@ -582,12 +586,11 @@ static const struct command geo_search_rows[] = {
               {.first = 6, .word = "STOREDIST", .access = KEY_OW, .use = KEY_USE_UPDATE}},
      .since = "3.2.0",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Returns the members around a point, and may store them.",
-     .syntax = "key longitude:double latitude:double radius:double (unit: M | KM | FT | MI) "
-               "[WITHCOORD] [WITHDIST] [WITHHASH] [count: COUNT count:integer [ANY]@6.2.0] "
-               "[order: ASC | DESC] [STORE key] [STOREDIST key]",
+     .syntax =
+         "key longitude:double latitude:double radius:double " GEO_UNIT " " GEO_WITH
+         " [count: COUNT count:integer [ANY]@6.2.0] " GEO_ORDER " [STORE key] [STOREDIST key]",
      .deprecated = "6.2.0 `GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` argument",
      .history = "6.2.0 Added the `ANY` option for `COUNT`.\n7.0.0 Added support for uppercase "
                 "unit names."},
@@ -599,12 +602,10 @@ static const struct command geo_search_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "3.2.10",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Returns the members around a point.",
-     .syntax = "key longitude:double latitude:double radius:double (unit: M | KM | FT | MI) "
-               "[WITHCOORD] [WITHDIST] [WITHHASH] [count: COUNT count:integer [ANY]@6.2.0] "
-               "[order: ASC | DESC]",
+     .syntax = "key longitude:double latitude:double radius:double " GEO_UNIT " " GEO_WITH
+               " [count: COUNT count:integer [ANY]@6.2.0] " GEO_ORDER,
      .deprecated = "6.2.0 `GEOSEARCH` with the `BYRADIUS` argument",
      .history = "6.2.0 Added the `ANY` option for `COUNT`."},
     {.name = "georadiusbymember",
@@ -617,12 +618,10 @@ static const struct command geo_search_rows[] = {
               {.first = 5, .word = "STOREDIST", .access = KEY_OW, .use = KEY_USE_UPDATE}},
      .since = "3.2.0",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Returns the members around a member, and may store them.",
-     .syntax = "key member radius:double (unit: M | KM | FT | MI) [WITHCOORD] [WITHDIST] "
-               "[WITHHASH] [count: COUNT count:integer [ANY]] [order: ASC | DESC] [STORE key] "
-               "[STOREDIST key]",
+     .syntax = "key member radius:double " GEO_UNIT " " GEO_WITH " " GEO_COUNT " " GEO_ORDER
+               " [STORE key] [STOREDIST key]",
      .deprecated = "6.2.0 `GEOSEARCH` and `GEOSEARCHSTORE` with the `BYRADIUS` and `FROMMEMBER` "
                    "arguments",
      .history = "7.0.0 Added support for uppercase unit names."},
@@ -634,11 +633,9 @@ static const struct command geo_search_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "3.2.10",
      .group = "geo",
-     .complexity = "O(N+M*log(M)) where N is the number of members in the cells around the "
-                   "shape and M the number found.",
+     .complexity = GEO_COMPLEXITY,
      .summary = "Returns the members around a member.",
-     .syntax = "key member radius:double (unit: M | KM | FT | MI) [WITHCOORD] [WITHDIST] "
-               "[WITHHASH] [count: COUNT count:integer [ANY]] [order: ASC | DESC]",
+     .syntax = "key member radius:double " GEO_UNIT " " GEO_WITH " " GEO_COUNT " " GEO_ORDER,
      .deprecated = "6.2.0 `GEOSEARCH` with the `BYRADIUS` and `FROMMEMBER` arguments"},
 };
 

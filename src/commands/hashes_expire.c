@@ -640,6 +640,14 @@ static void hsetex_run(struct call *call)
 
 /* ---- Rows ---- */
 
+/* What the documentation of several rows has in common. */
+#define PER_FIELD "O(N) where N is the number of fields named."
+#define DURATIONS                                                                                  \
+    "EX seconds:integer | PX milliseconds:integer | EXAT unix-time-seconds:unix-time | PXAT "      \
+    "unix-time-milliseconds:unix-time"
+#define CONDITION "[condition: NX | XX | GT | LT]"
+#define FIELDS "FIELDS (fields: numfields:integer field ...)"
+
 static const struct command hashes_expire_rows[] = {
     {.name = "hexpire",
      .run = hexpire_run,
@@ -649,10 +657,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Has fields removed after so many seconds.",
-     .syntax = "key seconds:integer [condition: NX | XX | GT | LT] FIELDS (fields: "
-               "numfields:integer field ...)"},
+     .syntax = "key seconds:integer " CONDITION " " FIELDS},
     {.name = "hpexpire",
      .run = hpexpire_run,
      .arity = -6,
@@ -661,10 +668,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Has fields removed after so many milliseconds.",
-     .syntax = "key milliseconds:integer [condition: NX | XX | GT | LT] FIELDS (fields: "
-               "numfields:integer field ...)"},
+     .syntax = "key milliseconds:integer " CONDITION " " FIELDS},
     {.name = "hexpireat",
      .run = hexpireat_run,
      .arity = -6,
@@ -673,10 +679,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Has fields removed at a moment in unix seconds.",
-     .syntax = "key unix-time-seconds:unix-time [condition: NX | XX | GT | LT] FIELDS (fields: "
-               "numfields:integer field ...)"},
+     .syntax = "key unix-time-seconds:unix-time " CONDITION " " FIELDS},
     {.name = "hpexpireat",
      .run = hpexpireat_run,
      .arity = -6,
@@ -685,10 +690,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Has fields removed at a moment in unix milliseconds.",
-     .syntax = "key unix-time-milliseconds:unix-time [condition: NX | XX | GT | LT] FIELDS "
-               "(fields: numfields:integer field ...)"},
+     .syntax = "key unix-time-milliseconds:unix-time " CONDITION " " FIELDS},
     {.name = "httl",
      .run = httl_run,
      .arity = -5,
@@ -697,9 +701,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns how many seconds fields have left.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)",
+     .syntax = "key " FIELDS,
      .tips = "nondeterministic_output"},
     {.name = "hpttl",
      .run = hpttl_run,
@@ -709,9 +713,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns how many milliseconds fields have left.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)",
+     .syntax = "key " FIELDS,
      .tips = "nondeterministic_output"},
     {.name = "hexpiretime",
      .run = hexpiretime_run,
@@ -721,9 +725,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns when fields expire, in unix seconds.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)"},
+     .syntax = "key " FIELDS},
     {.name = "hpexpiretime",
      .run = hpexpiretime_run,
      .arity = -5,
@@ -732,9 +736,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns when fields expire, in unix milliseconds.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)"},
+     .syntax = "key " FIELDS},
     {.name = "hpersist",
      .run = hpersist_run,
      .arity = -5,
@@ -743,9 +747,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "7.4.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Drops the expiry of fields.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)"},
+     .syntax = "key " FIELDS},
     {.name = "hgetdel",
      .run = hgetdel_run,
      .arity = -5,
@@ -754,9 +758,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_ACCESS | KEY_USE_DELETE}},
      .since = "8.0.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns the values of fields and removes them.",
-     .syntax = "key FIELDS (fields: numfields:integer field ...)"},
+     .syntax = "key " FIELDS},
     {.name = "hgetex",
      .run = hgetex_run,
      .arity = -5,
@@ -765,11 +769,9 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_ACCESS | KEY_USE_UPDATE}},
      .since = "8.0.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Returns the values of fields and sets or drops their expiry.",
-     .syntax = "key [expiration: EX seconds:integer | PX milliseconds:integer | EXAT "
-               "unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | PERSIST] "
-               "FIELDS (fields: numfields:integer field ...)"},
+     .syntax = "key [expiration: " DURATIONS " | PERSIST] " FIELDS},
     {.name = "hsetex",
      .run = hsetex_run,
      .arity = -6,
@@ -778,12 +780,10 @@ static const struct command hashes_expire_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE}},
      .since = "8.0.0",
      .group = "hash",
-     .complexity = "O(N) where N is the number of fields named.",
+     .complexity = PER_FIELD,
      .summary = "Sets fields together with their expiry.",
-     .syntax =
-         "key [condition: FNX | FXX] [expiration: EX seconds:integer | PX milliseconds:integer | "
-         "EXAT unix-time-seconds:unix-time | PXAT unix-time-milliseconds:unix-time | KEEPTTL] "
-         "FIELDS (fields: numfields:integer (data: field value)...)"},
+     .syntax = "key [condition: FNX | FXX] [expiration: " DURATIONS
+               " | KEEPTTL] FIELDS (fields: numfields:integer (data: field value)...)"},
 };
 
 void commands_register_hashes_expire(struct exec *exec, struct type_limits *limits)

@@ -204,6 +204,10 @@ static void persist_run(struct call *call)
 
 /* ---- Rows ---- */
 
+/* What the documentation of several rows has in common. */
+#define CONDITION_HISTORY "7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."
+#define CONDITION "[condition: NX | XX | GT | LT]@7.0.0"
+
 static const struct command keys_expire_rows[] = {
     {.name = "expire",
      .run = expire_run,
@@ -215,8 +219,8 @@ static const struct command keys_expire_rows[] = {
      .group = "generic",
      .complexity = "O(1)",
      .summary = "Has a key removed after so many seconds.",
-     .syntax = "key seconds:integer [condition: NX | XX | GT | LT]@7.0.0",
-     .history = "7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+     .syntax = "key seconds:integer " CONDITION,
+     .history = CONDITION_HISTORY},
     {.name = "pexpire",
      .run = pexpire_run,
      .arity = -3,
@@ -227,8 +231,8 @@ static const struct command keys_expire_rows[] = {
      .group = "generic",
      .complexity = "O(1)",
      .summary = "Has a key removed after so many milliseconds.",
-     .syntax = "key milliseconds:integer [condition: NX | XX | GT | LT]@7.0.0",
-     .history = "7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+     .syntax = "key milliseconds:integer " CONDITION,
+     .history = CONDITION_HISTORY},
     {.name = "expireat",
      .run = expireat_run,
      .arity = -3,
@@ -239,8 +243,8 @@ static const struct command keys_expire_rows[] = {
      .group = "generic",
      .complexity = "O(1)",
      .summary = "Has a key removed at a moment given in unix seconds.",
-     .syntax = "key unix-time-seconds:unix-time [condition: NX | XX | GT | LT]@7.0.0",
-     .history = "7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+     .syntax = "key unix-time-seconds:unix-time " CONDITION,
+     .history = CONDITION_HISTORY},
     {.name = "pexpireat",
      .run = pexpireat_run,
      .arity = -3,
@@ -251,8 +255,8 @@ static const struct command keys_expire_rows[] = {
      .group = "generic",
      .complexity = "O(1)",
      .summary = "Has a key removed at a moment given in unix milliseconds.",
-     .syntax = "key unix-time-milliseconds:unix-time [condition: NX | XX | GT | LT]@7.0.0",
-     .history = "7.0.0 Added options: `NX`, `XX`, `GT` and `LT`."},
+     .syntax = "key unix-time-milliseconds:unix-time " CONDITION,
+     .history = CONDITION_HISTORY},
     {.name = "ttl",
      .run = ttl_run,
      .arity = 2,

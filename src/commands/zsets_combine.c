@@ -466,6 +466,9 @@ static void zintercard_run(struct call *call)
         call, (struct combine){.operation = COMBINE_INTER, .numkeys_at = 1, .is_card = true}, NULL);
 }
 
+/* What the documentation of several rows has in common. */
+#define WEIGHTED "[WEIGHTS weight:integer...] [AGGREGATE (aggregate: SUM | MIN | MAX)]"
+
 static const struct command zsets_combine_rows[] = {
     {.name = "zunion",
      .run = zunion_run,
@@ -478,8 +481,7 @@ static const struct command zsets_combine_rows[] = {
      .complexity = "O(L*log(N)) where L is the number of members of all inputs and N that of "
                    "the result.",
      .summary = "Returns the union of sorted sets, with their scores put together.",
-     .syntax = "numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE (aggregate: SUM | "
-               "MIN | MAX)] [WITHSCORES]"},
+     .syntax = "numkeys:integer key... " WEIGHTED " [WITHSCORES]"},
     {.name = "zinter",
      .run = zinter_run,
      .arity = -3,
@@ -491,8 +493,7 @@ static const struct command zsets_combine_rows[] = {
      .complexity = "O(S*K+M*log(M)) where S is the size of the smallest of K inputs and M that "
                    "of the result.",
      .summary = "Returns the intersection of sorted sets, with their scores put together.",
-     .syntax = "numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE (aggregate: SUM | "
-               "MIN | MAX)] [WITHSCORES]"},
+     .syntax = "numkeys:integer key... " WEIGHTED " [WITHSCORES]"},
     {.name = "zdiff",
      .run = zdiff_run,
      .arity = -3,
@@ -517,8 +518,7 @@ static const struct command zsets_combine_rows[] = {
      .complexity = "O(L*log(N)) where L is the number of members of all inputs and N that of "
                    "the result.",
      .summary = "Stores the union of sorted sets, with their scores put together.",
-     .syntax = "destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE "
-               "(aggregate: SUM | MIN | MAX)]"},
+     .syntax = "destination:key numkeys:integer key... " WEIGHTED},
     {.name = "zinterstore",
      .run = zinterstore_run,
      .arity = -4,
@@ -531,8 +531,7 @@ static const struct command zsets_combine_rows[] = {
      .complexity = "O(S*K+M*log(M)) where S is the size of the smallest of K inputs and M that "
                    "of the result.",
      .summary = "Stores the intersection of sorted sets, with their scores put together.",
-     .syntax = "destination:key numkeys:integer key... [WEIGHTS weight:integer...] [AGGREGATE "
-               "(aggregate: SUM | MIN | MAX)]"},
+     .syntax = "destination:key numkeys:integer key... " WEIGHTED},
     {.name = "zdiffstore",
      .run = zdiffstore_run,
      .arity = -4,

@@ -381,6 +381,11 @@ static void zremrangebylex_run(struct call *call)
     remove_with(call, RANGE_LEX, "zremrangebylex");
 }
 
+/* What the documentation of several rows has in common. */
+#define REMOVAL_COMPLEXITY                                                                         \
+    "O(log(N)+M*log(N)) where N is the number of members and M the number removed."
+#define RANGE_COMPLEXITY "O(log(N)+M) where N is the number of members and M the number returned."
+
 static const struct command zsets_range_rows[] = {
     {.name = "zrange",
      .run = zrange_run,
@@ -390,7 +395,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.2.0",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by rank, by score or by name.",
      .syntax = "key start stop [sortby: BYSCORE | BYLEX]@6.2.0 [REV]@6.2.0 [LIMIT "
                "(offset:integer count:integer)]@6.2.0 [WITHSCORES]",
@@ -403,7 +408,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.2.0",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by rank, highest scores first.",
      .syntax = "key start:integer stop:integer [WITHSCORES]",
      .deprecated = "6.2.0 `ZRANGE` with the `REV` argument"},
@@ -415,7 +420,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.0.5",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by score.",
      .syntax = "key min:double max:double [WITHSCORES]@2.0.0 [LIMIT (offset:integer "
                "count:integer)]",
@@ -429,7 +434,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "2.2.0",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by score, highest first.",
      .syntax = "key max:double min:double [WITHSCORES] [LIMIT (offset:integer count:integer)]",
      .deprecated = "6.2.0 `ZRANGE` with the `REV` and `BYSCORE` arguments",
@@ -442,7 +447,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "2.8.9",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by name, where all scores are equal.",
      .syntax = "key min max [LIMIT (offset:integer count:integer)]",
      .deprecated = "6.2.0 `ZRANGE` with the `BYLEX` argument"},
@@ -454,7 +459,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "2.8.9",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M) where N is the number of members and M the number returned.",
+     .complexity = RANGE_COMPLEXITY,
      .summary = "Returns members of a sorted set by name, last first, where all scores are "
                 "equal.",
      .syntax = "key max min [LIMIT (offset:integer count:integer)]",
@@ -503,8 +508,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_DELETE}},
      .since = "2.0.0",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M*log(N)) where N is the number of members and M the number "
-                   "removed.",
+     .complexity = REMOVAL_COMPLEXITY,
      .summary = "Removes members of a sorted set by rank.",
      .syntax = "key start:integer stop:integer"},
     {.name = "zremrangebyscore",
@@ -515,8 +519,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_DELETE}},
      .since = "1.2.0",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M*log(N)) where N is the number of members and M the number "
-                   "removed.",
+     .complexity = REMOVAL_COMPLEXITY,
      .summary = "Removes members of a sorted set by score.",
      .syntax = "key min:double max:double"},
     {.name = "zremrangebylex",
@@ -527,8 +530,7 @@ static const struct command zsets_range_rows[] = {
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_DELETE}},
      .since = "2.8.9",
      .group = "sorted-set",
-     .complexity = "O(log(N)+M*log(N)) where N is the number of members and M the number "
-                   "removed.",
+     .complexity = REMOVAL_COMPLEXITY,
      .summary = "Removes members of a sorted set by name, where all scores are equal.",
      .syntax = "key min max"},
 };
