@@ -31,7 +31,9 @@ ALLOWED = {
         "libc_used",
         "fail_countdown",
         "query_path",
+        "region_bytes",
     },
+    "region.o": {"regions"},  # How many there are, and what a thread is to give back.
 }
 
 MUTABLE = frozenset("DdBbCGgSs")

@@ -49,6 +49,14 @@
 /* The next mem_try_ call that reaches 0 fails; 0 is off. */
 static unsigned fail_countdown;
 
+/* Bytes of regions in use; wraps for a moment when two threads count in another order. */
+static size_t region_bytes;
+
+void mem_count_region(int64_t bytes)
+{
+    __atomic_add_fetch(&region_bytes, (size_t)bytes, __ATOMIC_RELAXED);
+}
+
 static _Noreturn void mem_on_exhausted(size_t size)
 {
     char text[96];
@@ -57,7 +65,7 @@ static _Noreturn void mem_on_exhausted(size_t size)
     assert_failed("memory is available", __FILE__, __LINE__);
 }
 
-static bool mem_is_failing(void)
+bool mem_try_fails(void)
 {
     if (__builtin_expect(fail_countdown == 0, 1)) {
         return false;
@@ -186,12 +194,13 @@ void mem_thread_leave(void)
 
 size_t mem_used(void)
 {
-    return __atomic_load_n(&libc_used, __ATOMIC_RELAXED);
+    return __atomic_load_n(&libc_used, __ATOMIC_RELAXED) +
+           __atomic_load_n(&region_bytes, __ATOMIC_RELAXED);
 }
 
 void mem_stats_read(struct mem_stats *stats)
 {
-    size_t used = mem_used();
+    size_t used = mem_used(); /* Regions among it. */
     size_t rss = mem_read_rss();
     *stats = (struct mem_stats){
         .allocated = used, .active = used, .resident = rss, .mapped = rss, .rss = rss};
@@ -247,9 +256,11 @@ const char *mem_allocator_name(void)
 /* Read by jemalloc before main. One thread allocates nearly everything, so helper threads share its
  * arena instead of each holding free pages of their own; dirty pages go back after a second rather
  * than ten, so that resident memory follows used memory (mem_purge_in_background has the rest).
- * Neither changes the speed measurably. Huge pages stay off: they cost 4 to 8 % of resident memory
- * on small items. */
-const char *malloc_conf = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:false";
+ * Blocks of 8 MiB and more get no arena of their own, which would purge at once. None of it changes
+ * the speed measurably. Huge pages stay off: they cost 4 to 8 % of resident memory on small items.
+ */
+const char *malloc_conf =
+    "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:false,oversize_threshold:0";
 
 struct thread_slot {
     const uint64_t *allocated; /* The thread's counter of bytes ever allocated; NULL: free slot. */
@@ -358,7 +369,8 @@ void mem_thread_leave(void)
  * on. */
 size_t mem_used(void)
 {
-    uint64_t used = __atomic_load_n(&departed, __ATOMIC_RELAXED);
+    uint64_t used = __atomic_load_n(&departed, __ATOMIC_RELAXED) +
+                    __atomic_load_n(&region_bytes, __ATOMIC_RELAXED);
     unsigned count = __atomic_load_n(&slot_count, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < count; i++) {
         const uint64_t *deallocated =
@@ -414,12 +426,13 @@ uint64_t mem_turnover(void)
 void mem_stats_read(struct mem_stats *stats)
 {
     stats_refresh();
-    *stats = (struct mem_stats){.allocated = stat_read("stats.allocated"),
-                                .active = stat_read("stats.active"),
-                                .resident = stat_read("stats.resident"),
+    size_t regions = __atomic_load_n(&region_bytes, __ATOMIC_RELAXED);
+    *stats = (struct mem_stats){.allocated = stat_read("stats.allocated") + regions,
+                                .active = stat_read("stats.active") + regions,
+                                .resident = stat_read("stats.resident") + regions,
                                 .retained = stat_read("stats.retained"),
                                 .metadata = stat_read("stats.metadata"),
-                                .mapped = stat_read("stats.mapped"),
+                                .mapped = stat_read("stats.mapped") + regions,
                                 .rss = mem_read_rss()};
 }
 
@@ -468,10 +481,15 @@ void mem_purge(void)
     mem_purge_dirty();
 }
 
+/* Blocks of 8 MiB and more are left to that thread too: the thread that frees one would give its
+ * pages back at once, 1 ms for 10 MiB. The option of that name comes too late for the first arena.
+ */
 void mem_purge_in_background(void)
 {
     bool is_on = true;
+    size_t none = SIZE_MAX;
     (void)mallctl("background_thread", NULL, NULL, &is_on, sizeof(is_on));
+    (void)mallctl("arena.0.oversize_threshold", NULL, NULL, &none, sizeof(none));
 }
 
 #define MEM_TEXT(x) #x
@@ -515,12 +533,12 @@ void *mem_realloc(void *block, size_t size)
 
 void *mem_try_alloc(size_t size)
 {
-    return mem_is_failing() ? NULL : raw_alloc(size == 0 ? 1 : size);
+    return mem_try_fails() ? NULL : raw_alloc(size == 0 ? 1 : size);
 }
 
 void *mem_try_realloc(void *block, size_t size)
 {
-    return mem_is_failing() ? NULL : raw_realloc(block, size == 0 ? 1 : size);
+    return mem_try_fails() ? NULL : raw_realloc(block, size == 0 ? 1 : size);
 }
 
 void *mem_alloc_aligned(size_t align, size_t size)

@@ -37,6 +37,13 @@ size_t mem_good_size(size_t size);
 /* Bytes that `block` really occupies. */
 size_t mem_usable(const void *block);
 
+/* Whether a request of a client's size that is made now is to fail, because a test wants it to: for
+ * those who ask the kernel instead of the allocator. */
+bool mem_try_fails(void);
+
+/* Memory that was taken from the kernel (base/region.h) is in use, or no longer. */
+void mem_count_region(int64_t bytes);
+
 /* Registers the calling thread's counters (a fixed number of slots, MEM_THREADS_MAX); the main
  * thread calls it first. */
 enum { MEM_THREADS_MAX = 16 };
@@ -46,10 +53,11 @@ void mem_thread_enter(void);
  * it. */
 void mem_thread_leave(void);
 
-/* Bytes now allocated through all registered threads. O(threads). */
+/* Bytes now allocated through all registered threads, and in regions. O(threads). */
 size_t mem_used(void);
 
-/* Heap figures, for INFO and MEMORY. Costs a walk over jemalloc's arenas: not for the hot path. */
+/* Heap figures, regions included, for INFO and MEMORY. Costs a walk over jemalloc's arenas: not for
+ * the hot path. */
 struct mem_stats {
     size_t allocated, active, resident, retained, metadata, mapped; /* Bytes. */
     size_t rss; /* Bytes resident, from the kernel. */

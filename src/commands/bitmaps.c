@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "commands/commands.h"
+#include "commands/strings_edit.h"
 #include "ds/bits.h"
 #include "exec/sliced.h"
 
@@ -23,29 +24,6 @@ bool bitmap_find(struct call *call, uint32_t index, struct bitmap *bitmap)
     bitmap->is_missing = value == NULL;
     bitmap->text = value == NULL ? slice_of("", 0) : string_get(value, &bitmap->scratch);
     return true;
-}
-
-char *bitmap_edit(struct call *call, struct place place, size_t len, bool *is_grown)
-{
-    *is_grown = place.value == NULL || string_len(place.value) < len;
-    if (place.value != NULL) {
-        char *bytes = string_try_edit(&place, len);
-        if (bytes == NULL) {
-            reply_error(call->out, ERR_NO_MEMORY);
-        }
-        return bytes;
-    }
-    place.value = string_try_new(call->args.at[1], slice_of("", 0), false);
-    char *bytes = place.value == NULL ? NULL : string_try_edit(&place, len);
-    if (bytes != NULL) {
-        call_insert(call, 1, place.value);
-        return bytes;
-    }
-    if (place.value != NULL) {
-        value_free(place.value, exec_work(call->exec));
-    }
-    reply_error(call->out, ERR_NO_MEMORY);
-    return NULL;
 }
 
 bool bitmap_offset(struct call *call, struct slice text, unsigned width, uint64_t *offset)
@@ -71,21 +49,22 @@ static void setbit_run(struct call *call)
     uint64_t offset;
     int64_t bit;
     struct place place;
-    bool is_grown;
     if (!bitmap_offset(call, call->args.at[2], 0, &offset) ||
         !call_range_i64(call, 3, 0, 1, &bit, "ERR bit is not an integer or out of range") ||
         !call_find_place(call, 1, VALUE_STRING, &place)) {
         return;
     }
-    size_t len = offset / 8 + 1;
-    char *bytes = bitmap_edit(call, place, len, &is_grown);
-    if (bytes == NULL) {
+    struct string_edit edit = {.place = place, .len = offset / 8 + 1};
+    if (!strings_edit_begin(call, &edit, 1)) {
         return;
     }
-    bool was_set = bits_is_set(slice_of(bytes, len), offset);
-    bits_assign(bytes, offset, bit == 1);
+    bool was_set = bits_is_set(slice_of(edit.bytes, edit.len), offset);
+    bits_assign(edit.bytes, offset, bit == 1);
+    if (!strings_edit_end(call, &edit)) {
+        return;
+    }
     reply_integer(call->out, was_set);
-    if (is_grown || was_set != (bit == 1)) {
+    if (edit.is_grown || was_set != (bit == 1)) {
         call_changed(call, 1, "setbit");
     }
 }

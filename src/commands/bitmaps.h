@@ -16,11 +16,6 @@ struct bitmap {
 /* Looks a string up for reading; a missing one is empty. False: the error is in the reply. */
 bool bitmap_find(struct call *call, uint32_t index, struct bitmap *bitmap);
 
-/* The bytes of the string at the key of argument 1, at least `len` of them, to write into; it was
- * looked up as `place` and is created when it is missing. `*is_grown` says whether it was created
- * or got longer. NULL: no memory, the error is in the reply. */
-char *bitmap_edit(struct call *call, struct place place, size_t len, bool *is_grown);
-
 /* A bit offset in text; "#" before it multiplies by `width` (0: not allowed). False: the error is
  * in the reply. */
 bool bitmap_offset(struct call *call, struct slice text, unsigned width, uint64_t *offset);

@@ -7,7 +7,18 @@
 #include "base/num.h"
 #include "commands/bitmaps.h"
 #include "commands/commands.h"
+#include "commands/strings_edit.h"
 #include "ds/bits.h"
+#include "exec/sliced.h"
+
+#ifdef OURO_HOSTILE
+enum { FIELD_STEP = 2, FIELD_ARGS = 3 };
+#else
+enum {
+    FIELD_STEP = 64, /* Operations between two yields: some 5 us. */
+    FIELD_ARGS = 3,  /* Arguments of the shortest. */
+};
+#endif
 
 enum field_action { FIELD_GET, FIELD_SET, FIELD_INCRBY };
 enum field_overflow { OVERFLOW_WRAP, OVERFLOW_SAT, OVERFLOW_FAIL };
@@ -89,6 +100,7 @@ static bool field_parse(struct call *call, uint32_t *index, struct field_plan *p
 
 static bool plan_make(struct call *call, struct field_plan *plan)
 {
+    uint32_t step = 0;
     *plan = (struct field_plan){.mode = OVERFLOW_WRAP};
     for (uint32_t index = 2; index < call->args.count;) {
         struct field field;
@@ -101,6 +113,9 @@ static bool plan_make(struct call *call, struct field_plan *plan)
             uint64_t end = field.offset + field.width;
             plan->has_writes = true;
             plan->bits_end = end > plan->bits_end ? end : plan->bits_end;
+        }
+        if (++step % FIELD_STEP == 0 && !call_yield(call)) {
+            return false;
         }
     }
     plan->mode = OVERFLOW_WRAP;
@@ -170,12 +185,16 @@ static unsigned field_run(struct call *call, const struct field *field, struct s
 static unsigned plan_run(struct call *call, struct field_plan *plan, struct slice text, char *bytes)
 {
     unsigned done = 0;
+    uint32_t step = 0;
     reply_array(call->out, plan->count);
     for (uint32_t index = 2; index < call->args.count;) {
         struct field field;
         bool is_operation;
         if (field_parse(call, &index, plan, &field, &is_operation) && is_operation) {
             done |= field_run(call, &field, text, bytes);
+        }
+        if (++step % FIELD_STEP == 0 && !call_yield(call)) {
+            break; /* Nobody wants the reply. */
         }
     }
     return done;
@@ -194,8 +213,7 @@ static void bitfield_run(struct call *call)
 {
     struct field_plan plan;
     struct place place;
-    bool is_grown;
-    if (!plan_make(call, &plan)) {
+    if (call_slice_editing(call, call->args.count / FIELD_ARGS) || !plan_make(call, &plan)) {
         return;
     }
     if (!plan.has_writes) {
@@ -205,24 +223,32 @@ static void bitfield_run(struct call *call)
     if (!call_find_place(call, 1, VALUE_STRING, &place)) {
         return;
     }
-    size_t old_len = place.value == NULL ? 0 : string_len(place.value);
-    size_t len = (plan.bits_end + 7) / 8;
-    char *bytes = bitmap_edit(call, place, len, &is_grown);
-    if (bytes == NULL) {
+    struct string_edit edit = {.place = place, .len = (plan.bits_end + 7) / 8};
+    if (!strings_edit_begin(call, &edit, sizeof(uint64_t))) {
         return;
     }
-    struct slice text = slice_of(bytes, old_len > len ? old_len : len);
-    unsigned done = plan_run(call, &plan, text, bytes);
-    if (is_grown || (done & FIELD_CHANGED) != 0) {
-        call_changed(call, 1, done != 0 ? "setbit" : NULL); /* All may have overflowed. */
+    struct reply *out = call->out;
+    struct reply found; /* Until it is known that there is memory for the result. */
+    reply_init(&found, out->pool);
+    found.protocol = out->protocol;
+    found.is_muted = out->is_muted;
+    call->out = edit.own != NULL ? &found : out;
+    unsigned done = plan_run(call, &plan, slice_of(edit.bytes, edit.len), edit.bytes);
+    call->out = out;
+    if (strings_edit_end(call, &edit)) {
+        reply_splice(out, &found);
+        if (edit.is_grown || (done & FIELD_CHANGED) != 0) {
+            call_changed(call, 1, done != 0 ? "setbit" : NULL); /* All may have overflowed. */
+        }
     }
+    reply_deinit(&found);
 }
 
 /* BITFIELD_RO key [GET type offset ...] */
 static void bitfield_ro_run(struct call *call)
 {
     struct field_plan plan;
-    if (!plan_make(call, &plan)) {
+    if (call_slice_reading(call, call->args.count / FIELD_ARGS) || !plan_make(call, &plan)) {
         return;
     }
     if (plan.has_writes) {

@@ -1,10 +1,9 @@
 /* Parts of strings: APPEND, GETRANGE (and its old name SUBSTR), SETRANGE.
  *
- * A change happens in place; what the client asks for may be large, so each can fail for want of
- * memory, and then nothing has changed. A key that does not exist yet is built apart and stored
- * when it is complete. */
+ * A change happens in place (strings_edit.h); what the client asks for may be large, so each can
+ * fail for want of memory, and then nothing has changed. */
 #include "commands/commands.h"
-#include "commands/strings.h"
+#include "commands/strings_edit.h"
 #include "exec/exec.h"
 
 /* Whether a string of `len` bytes with `more` behind them is legal; else the error is in the reply.
@@ -33,12 +32,14 @@ static void append_run(struct call *call)
             return;
         }
     } else {
-        len += string_len(place.value);
+        size_t old_len = string_len(place.value);
+        len += old_len;
         if (!check_len(call, len, 0)) {
             return;
         }
-        if (!string_try_append(&place, tail)) {
-            reply_error(call->out, ERR_NO_MEMORY);
+        struct string_edit edit = {.place = place, .len = len};
+        if (!strings_edit_begin(call, &edit, tail.len) ||
+            !strings_edit_put(call, &edit, old_len, tail) || !strings_edit_end(call, &edit)) {
             return;
         }
     }
@@ -90,21 +91,6 @@ static void getrange_run(struct call *call)
     reply_bulk(call->out, slice_part(string_get(value, &scratch), offset, len));
 }
 
-/* A new string of zero bytes with the text at the offset. */
-static bool setrange_new(struct call *call, size_t offset, struct slice text)
-{
-    struct value *value = string_try_new(call->args.at[1], slice_of("", 0), false);
-    struct place place = {.slot = NULL, .value = value};
-    if (value != NULL && string_try_set_range(&place, offset, text)) {
-        call_insert(call, 1, place.value);
-        return true;
-    }
-    if (value != NULL) {
-        value_free(place.value, exec_work(call->exec));
-    }
-    return false;
-}
-
 /* SETRANGE key offset value */
 static void setrange_run(struct call *call)
 {
@@ -129,14 +115,12 @@ static void setrange_run(struct call *call)
     if (!check_len(call, (uint64_t)offset, text.len)) {
         return;
     }
-    size_t end = (size_t)offset + text.len;
-    bool is_set = place.value == NULL ? setrange_new(call, (size_t)offset, text)
-                                      : string_try_set_range(&place, (size_t)offset, text);
-    if (!is_set) {
-        reply_error(call->out, ERR_NO_MEMORY);
+    struct string_edit edit = {.place = place, .len = (size_t)offset + text.len};
+    if (!strings_edit_begin(call, &edit, text.len) ||
+        !strings_edit_put(call, &edit, (size_t)offset, text) || !strings_edit_end(call, &edit)) {
         return;
     }
-    reply_count(call->out, end > len ? end : len);
+    reply_count(call->out, edit.len);
     call_changed(call, 1, "setrange");
 }
 

@@ -514,7 +514,7 @@ static size_t chunk_memory(const struct list_ref *ref)
     const char *end = ref->chunk->bytes + ref->chunk->end;
     while (ref->blob_count > 0 && at < end) {
         const struct blob *blob = entry_blob(at);
-        bytes += blob == NULL ? 0 : mem_good_size(sizeof(*blob) + blob->cap);
+        bytes += blob == NULL ? 0 : blob_memory(blob);
         at += entry_len_at(at);
     }
     return bytes;

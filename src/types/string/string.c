@@ -8,7 +8,8 @@
  * one of the same length writes the payload and nothing else; within the block's size class it
  * writes the length too; only beyond that does it allocate. Appending is amortised O(bytes
  * appended): a block grows by size classes, which are a quarter of a power of two apart, and a blob
- * takes twice what it needs, but at most BLOB_SPARE_MAX more.
+ * takes twice what it needs, but at most BLOB_SPARE_MAX more. From REGION_LEN_MIN on it grows where
+ * it lies, with zero bytes that nobody writes: any offset is as near as the next byte.
  *
  * Sharing. A blob may be referenced by replies that are being sent and by copies of the value.
  * Whoever changes one that has several owners copies it first.
@@ -109,10 +110,9 @@ static struct value *string_try_word(struct slice key, enum string_encoding enco
     return value;
 }
 
-/* A blob of the text with room for `cap` bytes. */
-static struct blob *string_try_blob_of(struct slice text, size_t cap)
+/* Fills a new blob, if there is one, with the text. */
+static struct blob *string_fill_blob(struct blob *blob, struct slice text)
 {
-    struct blob *blob = blob_try_new(cap);
     if (blob != NULL) {
         memcpy(blob->bytes, text.data, text.len);
         blob->len = text.len;
@@ -132,7 +132,7 @@ struct value *string_try_new(struct slice key, struct slice text, bool has_expir
 struct value *string_try_new_text(struct slice key, struct slice text, bool has_expire)
 {
     if (text.len >= BLOB_LEN_MIN) {
-        struct blob *blob = string_try_blob_of(text, text.len);
+        struct blob *blob = string_fill_blob(blob_try_new(text.len), text);
         struct value *value = blob == NULL ? NULL : string_try_new_blob(key, blob, has_expire);
         if (value == NULL && blob != NULL) {
             blob_drop(blob);
@@ -188,7 +188,8 @@ static bool string_try_form(struct place *place, enum string_encoding encoding, 
  */
 static bool string_can_reuse(const struct blob *blob, size_t len)
 {
-    return blob != NULL && blob->refs == 1 && len <= blob->cap && len >= blob->cap / 2;
+    return blob != NULL && blob->refs == 1 && len <= blob->cap && len >= blob->cap / 2 &&
+           (!blob->is_region || len >= blob->len);
 }
 
 static bool string_try_set_long(struct place *place, struct slice text, bool has_expire)
@@ -199,7 +200,7 @@ static bool string_try_set_long(struct place *place, struct slice text, bool has
         blob->len = text.len;
         return true;
     }
-    blob = string_try_blob_of(text, text.len);
+    blob = string_fill_blob(blob_try_new(text.len), text);
     if (blob == NULL) {
         return false;
     }
@@ -260,6 +261,20 @@ static size_t string_spare_cap(size_t len)
     return len < BLOB_SPARE_MAX ? len * 2 : len + BLOB_SPARE_MAX;
 }
 
+struct blob *string_try_new_room(size_t len)
+{
+    return blob_try_new_growing(string_spare_cap(len));
+}
+
+size_t string_edit_cost(const struct value *value, size_t len)
+{
+    const struct blob *blob = string_blob(value);
+    if (blob == NULL) {
+        return string_len(value);
+    }
+    return blob->refs == 1 && blob_grows_in_place(blob, len) ? 0 : blob->len;
+}
+
 /* Makes the blob of a BLOB string the value's own, with room for `len` bytes. */
 static bool string_try_own_blob(struct place *place, size_t len)
 {
@@ -271,8 +286,9 @@ static bool string_try_own_blob(struct place *place, size_t len)
     if (blob->refs == 1) {
         own = blob_try_resize(blob, string_spare_cap(len));
     } else {
-        own = string_try_blob_of(blob_slice(blob),
-                                 len > blob->len ? string_spare_cap(len) : blob->len);
+        own = string_fill_blob(len > blob->len ? string_try_new_room(len)
+                                               : blob_try_new_growing(blob->len),
+                               blob_slice(blob));
         if (own != NULL) {
             blob_drop(blob);
         }
@@ -289,7 +305,7 @@ static bool string_try_into_blob(struct place *place, size_t len)
 {
     struct string_scratch scratch;
     struct slice text = string_get(place->value, &scratch);
-    struct blob *blob = string_try_blob_of(text, string_spare_cap(len));
+    struct blob *blob = string_fill_blob(string_try_new_room(len), text);
     if (blob == NULL) {
         return false;
     }
@@ -342,8 +358,7 @@ static char *string_try_edit_blob(struct place *place, size_t len)
     }
     struct blob *blob = string_blob(place->value);
     if (len > blob->len) {
-        memset(blob->bytes + blob->len, 0, len - blob->len);
-        blob->len = len;
+        blob_extend(blob, len);
     }
     return blob->bytes;
 }
@@ -356,6 +371,32 @@ char *string_try_edit(struct place *place, size_t len)
         place->value->flags |= VALUE_WAS_EDITED;
     }
     return bytes;
+}
+
+char *string_try_edit_in_place(struct value *value, size_t len)
+{
+    struct place place = {.value = value};
+    ASSERT(value_encoding(value) == STRING_BLOB && string_edit_cost(value, len) == 0);
+    char *bytes = string_try_edit(&place, len);
+    ASSERT(place.value == value);
+    return bytes;
+}
+
+bool string_try_put_edited(struct place *place, struct blob *take_blob)
+{
+    bool has_expire = value_has_expire(place->value);
+    if (take_blob->len >= BLOB_LEN_MIN) {
+        if (!string_try_set_blob(place, take_blob, has_expire)) {
+            return false;
+        }
+    } else {
+        if (!string_try_set_text(place, blob_slice(take_blob), has_expire)) {
+            return false;
+        }
+        blob_drop(take_blob);
+    }
+    place->value->flags |= VALUE_WAS_EDITED;
+    return true;
 }
 
 bool string_try_append(struct place *place, struct slice tail)
@@ -423,7 +464,7 @@ static size_t string_memory(const struct value *value, size_t samples)
     (void)samples;
     size_t bytes = mem_good_size(value_block_len(value));
     const struct blob *blob = string_blob(value);
-    return blob == NULL ? bytes : bytes + mem_good_size(sizeof(*blob) + blob->cap);
+    return blob == NULL ? bytes : bytes + blob_memory(blob);
 }
 
 static size_t string_effort(const struct value *value)

@@ -87,4 +87,20 @@ bool string_try_set_range(struct place *place, size_t offset, struct slice text)
  * un-shares a blob. NULL: no memory. */
 char *string_try_edit(struct place *place, size_t len) __attribute__((warn_unused_result));
 
+/* Bytes that string_try_edit would have to copy for that, because they are shared or have to move.
+ * A string that grows where it is costs nothing, whatever its length. */
+size_t string_edit_cost(const struct value *value, size_t len);
+
+/* The same as string_try_edit where nothing has to be copied and the block must not move
+ * (string_edit_cost is 0): the bytes of a BLOB. NULL: no memory. */
+char *string_try_edit_in_place(struct value *value, size_t len);
+
+/* A blob for an edited string of `len` bytes, with room to grow into; it holds nothing yet. NULL:
+ * no memory. */
+struct blob *string_try_new_room(size_t len) __attribute__((warn_unused_result));
+
+/* Puts a string that was edited apart in place. Takes one reference of the blob on success. */
+bool string_try_put_edited(struct place *place, struct blob *take_blob)
+    __attribute__((warn_unused_result));
+
 extern const struct value_ops string_ops;

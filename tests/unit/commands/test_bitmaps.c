@@ -89,3 +89,76 @@ TEST(bitmaps, without_memory_nothing_changes)
     CHECK_SAY(&family.fixture, "exists none d", ":0\r\n");
     family_deinit(&family);
 }
+
+/* Half a million bytes are copied in slices; in the hostile build some tens are. */
+TEST(bitmaps, a_shared_string_is_copied_in_slices_and_changed_as_if_at_once)
+{
+    struct family family;
+    family_init(&family);
+    struct fixture *fixture = &family.fixture;
+    CHECK_THROUGH(fixture, "setrange a 1500000 end", ":1500003\r\n");
+    static const char *const lines[][3] = {
+        {"setbit b 7 1", ":0\r\n", "setbit:b;"},
+        {"setbit b 7 0", ":1\r\n", "setbit:b;"},
+        {"setbit b 7 0", ":0\r\n", ""},
+        {"append b +tail", ":1500008\r\n", "append:b;"},
+        {"setrange b 1499999 12345", ":1500008\r\n", "setrange:b;"},
+        {"setrange b 1600000 x", ":1600001\r\n", "setrange:b;"},
+        {"bitfield b set u8 0 65 incrby u8 8 1", "*2\r\n:0\r\n:1\r\n", "setbit:b;"},
+        {"bitfield b overflow fail set u8 0 256", "*1\r\n$-1\r\n", ""},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        say_through(fixture, "del b");
+        say_through(fixture, "copy a b");
+        if (i == 1) {
+            say_through(fixture, "setbit b 7 1");
+            say_through(fixture, "copy b c");
+        }
+        if (i == 4 || i == 5) {
+            say_through(fixture, "append b +tail");
+        }
+        buf_clear(&family.record.events);
+        CHECK_THROUGH(fixture, lines[i][0], lines[i][1]);
+        buf_append_byte(&family.record.events, '\0');
+        CHECK(is_text(family.record.events.data, lines[i][2]));
+        CHECK_THROUGH(fixture, "getrange a 1499998 -1", "$5\r\n\0\0end\r\n");
+    }
+    CHECK_SAY(fixture, "strlen a", ":1500003\r\n");
+    CHECK_THROUGH(fixture, "bitcount a 0 7", ":0\r\n");
+    family_deinit(&family);
+}
+
+TEST(bitmaps, thousands_of_fields_are_dealt_with_in_slices)
+{
+    struct family family;
+    family_init(&family);
+    struct fixture *fixture = &family.fixture;
+    CHECK_THROUGH(fixture, "bitfield f set u8 0 1 incrby u8 0 255 get u8 0 set u8 #3 7 get i8 #3",
+                  "*5\r\n:0\r\n:0\r\n:0\r\n:0\r\n:7\r\n");
+    CHECK_THROUGH(fixture, "bitfield f get u8 0 get u8 8 get u8 16 get u8 24",
+                  "*4\r\n:0\r\n:0\r\n:0\r\n:7\r\n");
+    CHECK_THROUGH(fixture, "bitfield_ro f get u8 0 get u8 8 get u8 16 get u8 24",
+                  "*4\r\n:0\r\n:0\r\n:0\r\n:7\r\n");
+    CHECK_THROUGH(fixture, "bitfield f get u8 0 get u8 8 get u8 16 get u8 24 set u8 1 x",
+                  "-ERR value is not an integer or out of range\r\n");
+    CHECK_SAY(fixture, "strlen f", ":4\r\n");
+    family_deinit(&family);
+}
+
+TEST(bitmaps, a_last_bit_far_away_is_set_at_once)
+{
+    struct family family;
+    family_init(&family);
+    struct fixture *fixture = &family.fixture;
+    CHECK_THROUGH(fixture, "setbit b 4294967295 1", ":0\r\n");
+    CHECK_SAY(fixture, "strlen b", ":536870912\r\n");
+    CHECK_SAY(fixture, "getbit b 4294967295", ":1\r\n");
+    CHECK_SAY(fixture, "getbit b 4294967294", ":0\r\n");
+    CHECK_THROUGH(fixture, "append b x",
+                  "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
+    CHECK_THROUGH(fixture, "setrange b 536870911 x", ":536870912\r\n");
+    CHECK_THROUGH(fixture, "setrange c 536870911 x", ":536870912\r\n");
+    CHECK_THROUGH(fixture, "setrange c 536870912 x",
+                  "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
+    family_deinit(&family);
+}

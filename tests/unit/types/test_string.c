@@ -2,6 +2,7 @@
 #include "types/string/string.h"
 
 #include "base/mem.h"
+#include "base/region.h"
 #include "tests/unit/test.h"
 
 static const char key_text[] = "some:key";
@@ -382,4 +383,66 @@ TEST(string, only_bytes_of_the_same_length_are_overwritten_in_place)
     value->flags |= VALUE_WAS_EDITED; /* The name of its encoding would have to change. */
     CHECK(!string_overwrite(value, text));
     value_free_block(value);
+}
+
+TEST(string, a_long_string_grows_without_moving_and_costs_nothing)
+{
+    struct slice bytes = new_bytes(REGION_LEN_MIN + 10);
+    struct place place = new_place(bytes);
+    CHECK(string_edit_cost(place.value, bytes.len) == 0);       /* It has that room already. */
+    CHECK(string_try_edit(&place, REGION_LEN_MIN * 2) != NULL); /* From now on it is a region. */
+    struct blob *blob = string_blob(place.value);
+    CHECK(blob->is_region && string_edit_cost(place.value, 512 << 20) == 0);
+    char *edited = string_try_edit_in_place(place.value, 512 << 20);
+    CHECK(edited == blob->bytes && string_blob(place.value) == blob && blob->len == 512 << 20);
+    CHECK(memcmp(edited, bytes.data, bytes.len) == 0);
+    CHECK(edited[bytes.len] == 0 && edited[(512 << 20) - 1] == 0);
+    blob_share(blob);
+    CHECK(string_edit_cost(place.value, 1) == 512 << 20); /* Shared: it has to be copied. */
+    blob_drop(blob);
+    string_ops.check(place.value);
+    release(&place);
+    place = new_place(slice_from_text("short"));
+    CHECK(string_edit_cost(place.value, 512 << 20) == 5);
+    release(&place);
+    free_bytes(bytes);
+}
+
+TEST(string, zero_bytes_behind_a_long_string_stay_zero)
+{
+    struct slice bytes = new_bytes(BLOB_REGION_MIN + 10);
+    struct place place = new_place(bytes);
+    CHECK(string_blob(place.value)->is_region);
+    struct slice shorter = slice_part(bytes, 0, BLOB_REGION_MIN - 10);
+    CHECK(string_try_set(&place, shorter, false));
+    char *edited = string_try_edit(&place, bytes.len);
+    CHECK(edited != NULL && memcmp(edited, shorter.data, shorter.len) == 0);
+    for (size_t i = shorter.len; i < bytes.len; i++) {
+        CHECK(edited[i] == 0);
+    }
+    string_ops.check(place.value);
+    release(&place);
+    free_bytes(bytes);
+}
+
+TEST(string, what_was_edited_apart_takes_the_place_of_any_form)
+{
+    struct slice bytes = new_bytes(BLOB_LEN_MIN * 2);
+    struct slice olds[] = {slice_from_text("7"), slice_from_text("text"), bytes};
+    struct slice news[] = {slice_from_text("12"), slice_part(bytes, 0, BLOB_LEN_MIN)};
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t j = 0; j < 2; j++) {
+            struct place place = new_place(olds[i]);
+            struct blob *own = string_try_new_room(news[j].len);
+            memcpy(own->bytes, news[j].data, news[j].len);
+            own->len = news[j].len;
+            CHECK(string_try_put_edited(&place, own));
+            struct string_scratch scratch;
+            CHECK(slice_equal(string_get(place.value, &scratch), news[j]));
+            CHECK(strcmp(string_ops.encoding_name(place.value), "raw") == 0);
+            string_ops.check(place.value);
+            release(&place);
+        }
+    }
+    free_bytes(bytes);
 }
