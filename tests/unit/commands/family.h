@@ -162,3 +162,21 @@ static inline bool family_does(struct family *family, const char *line, const ch
     }
     return is_right;
 }
+
+#define CHECK_DOES(family, line, reply, effects, events)                                           \
+    CHECK(family_does(family, line, reply, effects, events))
+
+/* The same, where nothing changes and nobody is told of anything. */
+#define CHECK_ANSWERS(family, line, reply) CHECK_DOES(family, line, reply, "", "")
+
+/* A case with a family of its own, which its body knows as `family`. */
+#define FAMILY_TEST(room, sentence)                                                                \
+    static void family_##room##_##sentence(struct family *family);                                 \
+    TEST(room, sentence)                                                                           \
+    {                                                                                              \
+        struct family family;                                                                      \
+        family_init(&family);                                                                      \
+        family_##room##_##sentence(&family);                                                       \
+        family_deinit(&family);                                                                    \
+    }                                                                                              \
+    static void family_##room##_##sentence(struct family *family)

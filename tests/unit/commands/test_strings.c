@@ -5,102 +5,79 @@
 
 /* The fixture's clock stands at 1,000,000 ms. */
 
-TEST(strings, set_tells_its_canonical_form)
+FAMILY_TEST(strings, set_tells_its_canonical_form)
 {
-    struct family family;
-    family_init(&family);
-    CHECK(family_does(&family, "set k v", "+OK\r\n", "set k v;", "set:k;"));
-    CHECK(family_does(&family, "SET k v EX 10", "+OK\r\n", "SET k v PXAT 1010000;",
-                      "set:k;expire:k;"));
-    CHECK(family_does(&family, "set k w get px 5", "$1\r\nv\r\n", "SET k w PXAT 1000005;",
-                      "set:k;expire:k;"));
-    CHECK(family_does(&family, "set k x keepttl", "+OK\r\n", "SET k x KEEPTTL;", "set:k;"));
-    CHECK(family_does(&family, "set k y xx", "+OK\r\n", "SET k y;", "set:k;"));
-    CHECK(family_does(&family, "set k z nx", "$-1\r\n", "", ""));
-    CHECK(family_does(&family, "set k z ifeq q", "$-1\r\n", "", ""));
-    CHECK(family_does(&family, "set k z ifeq y get", "$1\r\ny\r\n", "SET k z;", "set:k;"));
-    CHECK(
-        family_does(&family, "setex k 1 v", "+OK\r\n", "SET k v PXAT 1001000;", "set:k;expire:k;"));
-    CHECK(family_does(&family, "psetex k 1 v", "+OK\r\n", "SET k v PXAT 1000001;",
-                      "set:k;expire:k;"));
-    CHECK(family_does(&family, "getset k a", "$1\r\nv\r\n", "SET k a;", "set:k;"));
-    CHECK(family_does(&family, "setnx k b", ":0\r\n", "", ""));
-    CHECK(family_does(&family, "setnx n b", ":1\r\n", "setnx n b;", "set:n;"));
-    family_deinit(&family);
+    CHECK_DOES(family, "set k v", "+OK\r\n", "set k v;", "set:k;");
+    CHECK_DOES(family, "SET k v EX 10", "+OK\r\n", "SET k v PXAT 1010000;", "set:k;expire:k;");
+    CHECK_DOES(family, "set k w get px 5", "$1\r\nv\r\n", "SET k w PXAT 1000005;",
+               "set:k;expire:k;");
+    CHECK_DOES(family, "set k x keepttl", "+OK\r\n", "SET k x KEEPTTL;", "set:k;");
+    CHECK_DOES(family, "set k y xx", "+OK\r\n", "SET k y;", "set:k;");
+    CHECK_ANSWERS(family, "set k z nx", "$-1\r\n");
+    CHECK_ANSWERS(family, "set k z ifeq q", "$-1\r\n");
+    CHECK_DOES(family, "set k z ifeq y get", "$1\r\ny\r\n", "SET k z;", "set:k;");
+    CHECK_DOES(family, "setex k 1 v", "+OK\r\n", "SET k v PXAT 1001000;", "set:k;expire:k;");
+    CHECK_DOES(family, "psetex k 1 v", "+OK\r\n", "SET k v PXAT 1000001;", "set:k;expire:k;");
+    CHECK_DOES(family, "getset k a", "$1\r\nv\r\n", "SET k a;", "set:k;");
+    CHECK_ANSWERS(family, "setnx k b", ":0\r\n");
+    CHECK_DOES(family, "setnx n b", ":1\r\n", "setnx n b;", "set:n;");
 }
 
-TEST(strings, one_change_is_reported_per_key)
+FAMILY_TEST(strings, one_change_is_reported_per_key)
 {
-    struct family family;
-    family_init(&family);
-    family_say(&family, "mset a 1 b 2 c 3");
-    CHECK(family.record.change_count == 3);
-    family_say(&family, "set a 1 ex 5");
-    CHECK(family.record.change_count == 1);
-    family_say(&family, "get a");
-    CHECK(family.record.change_count == 0);
-    family_deinit(&family);
+    family_say(family, "mset a 1 b 2 c 3");
+    CHECK(family->record.change_count == 3);
+    family_say(family, "set a 1 ex 5");
+    CHECK(family->record.change_count == 1);
+    family_say(family, "get a");
+    CHECK(family->record.change_count == 0);
 }
 
-TEST(strings, reading_with_a_change_tells_the_change_alone)
+FAMILY_TEST(strings, reading_with_a_change_tells_the_change_alone)
 {
-    struct family family;
-    family_init(&family);
-    say(&family.fixture, "set k v");
-    CHECK(family_does(&family, "getex k", "$1\r\nv\r\n", "", ""));
-    CHECK(family_does(&family, "getex k ex 1", "$1\r\nv\r\n", "PEXPIREAT k 1001000;", "expire:k;"));
-    CHECK(family_does(&family, "getex k persist", "$1\r\nv\r\n", "PERSIST k;", "persist:k;"));
-    CHECK(family_does(&family, "getex k persist", "$1\r\nv\r\n", "", ""));
-    CHECK(family_does(&family, "getex k exat 1", "$1\r\nv\r\n", "DEL k;", "del:k;"));
-    say(&family.fixture, "set k v");
-    CHECK(family_does(&family, "getdel k", "$1\r\nv\r\n", "DEL k;", "del:k;"));
-    CHECK(family_does(&family, "getdel k", "$-1\r\n", "", ""));
-    family_deinit(&family);
+    say(&family->fixture, "set k v");
+    CHECK_ANSWERS(family, "getex k", "$1\r\nv\r\n");
+    CHECK_DOES(family, "getex k ex 1", "$1\r\nv\r\n", "PEXPIREAT k 1001000;", "expire:k;");
+    CHECK_DOES(family, "getex k persist", "$1\r\nv\r\n", "PERSIST k;", "persist:k;");
+    CHECK_ANSWERS(family, "getex k persist", "$1\r\nv\r\n");
+    CHECK_DOES(family, "getex k exat 1", "$1\r\nv\r\n", "DEL k;", "del:k;");
+    say(&family->fixture, "set k v");
+    CHECK_DOES(family, "getdel k", "$1\r\nv\r\n", "DEL k;", "del:k;");
+    CHECK_ANSWERS(family, "getdel k", "$-1\r\n");
 }
 
-TEST(strings, removal_under_a_condition_is_a_del)
+FAMILY_TEST(strings, removal_under_a_condition_is_a_del)
 {
-    struct family family;
-    family_init(&family);
-    say(&family.fixture, "set k v");
-    CHECK(family_does(&family, "delifeq k w", ":0\r\n", "", ""));
-    CHECK(family_does(&family, "delifeq k v", ":1\r\n", "DEL k;", "del:k;"));
-    say(&family.fixture, "set k v");
-    CHECK(family_does(&family, "delex k ifne v", ":0\r\n", "", ""));
-    CHECK(family_does(&family, "delex k ifne w", ":1\r\n", "DEL k;", "del:k;"));
-    CHECK(family_does(&family, "delex k ifeq", "-ERR syntax error\r\n", "", ""));
-    say(&family.fixture, "set k v");
-    CHECK_SAY(&family.fixture, "digest k", "$16\r\nf7042be43fb80714\r\n");
-    family_deinit(&family);
+    say(&family->fixture, "set k v");
+    CHECK_ANSWERS(family, "delifeq k w", ":0\r\n");
+    CHECK_DOES(family, "delifeq k v", ":1\r\n", "DEL k;", "del:k;");
+    say(&family->fixture, "set k v");
+    CHECK_ANSWERS(family, "delex k ifne v", ":0\r\n");
+    CHECK_DOES(family, "delex k ifne w", ":1\r\n", "DEL k;", "del:k;");
+    CHECK_ANSWERS(family, "delex k ifeq", "-ERR syntax error\r\n");
+    say(&family->fixture, "set k v");
+    CHECK_SAY(&family->fixture, "digest k", "$16\r\nf7042be43fb80714\r\n");
 }
 
-TEST(strings, numbers_tell_commands_and_floats_results)
+FAMILY_TEST(strings, numbers_tell_commands_and_floats_results)
 {
-    struct family family;
-    family_init(&family);
-    CHECK(family_does(&family, "incr k", ":1\r\n", "incr k;", "incrby:k;"));
-    CHECK(family_does(&family, "decrby k 3", ":-2\r\n", "decrby k 3;", "incrby:k;"));
-    CHECK(family_does(&family, "incrbyfloat k 0.5", "$4\r\n-1.5\r\n", "SET k -1.5 KEEPTTL;",
-                      "incrbyfloat:k;"));
-    CHECK(
-        family_does(&family, "incr k", "-ERR value is not an integer or out of range\r\n", "", ""));
-    CHECK(family_does(&family, "append k x", ":5\r\n", "append k x;", "append:k;"));
-    CHECK(family_does(&family, "setrange k 1 zz", ":5\r\n", "setrange k 1 zz;", "setrange:k;"));
-    family_deinit(&family);
+    CHECK_DOES(family, "incr k", ":1\r\n", "incr k;", "incrby:k;");
+    CHECK_DOES(family, "decrby k 3", ":-2\r\n", "decrby k 3;", "incrby:k;");
+    CHECK_DOES(family, "incrbyfloat k 0.5", "$4\r\n-1.5\r\n", "SET k -1.5 KEEPTTL;",
+               "incrbyfloat:k;");
+    CHECK_ANSWERS(family, "incr k", "-ERR value is not an integer or out of range\r\n");
+    CHECK_DOES(family, "append k x", ":5\r\n", "append k x;", "append:k;");
+    CHECK_DOES(family, "setrange k 1 zz", ":5\r\n", "setrange k 1 zz;", "setrange:k;");
 }
 
-TEST(strings, several_keys_with_one_expiry_are_told_as_sets)
+FAMILY_TEST(strings, several_keys_with_one_expiry_are_told_as_sets)
 {
-    struct family family;
-    family_init(&family);
-    CHECK(family_does(&family, "msetex 2 a 1 b 2 px 7", ":1\r\n",
-                      "SET a 1 PXAT 1000007;SET b 2 PXAT 1000007;",
-                      "set:a;expire:a;set:b;expire:b;"));
-    CHECK(family_does(&family, "msetex 2 a 1 c 2 nx", ":0\r\n", "", ""));
-    CHECK(family_does(&family, "msetnx c 1 a 2", ":0\r\n", "", ""));
-    CHECK(family_does(&family, "msetnx c 1 d 2", ":1\r\n", "msetnx c 1 d 2;", "set:c;set:d;"));
-    CHECK(family_does(&family, "msetex 3 a 1", "-ERR wrong number of key-value pairs\r\n", "", ""));
-    family_deinit(&family);
+    CHECK_DOES(family, "msetex 2 a 1 b 2 px 7", ":1\r\n",
+               "SET a 1 PXAT 1000007;SET b 2 PXAT 1000007;", "set:a;expire:a;set:b;expire:b;");
+    CHECK_ANSWERS(family, "msetex 2 a 1 c 2 nx", ":0\r\n");
+    CHECK_ANSWERS(family, "msetnx c 1 a 2", ":0\r\n");
+    CHECK_DOES(family, "msetnx c 1 d 2", ":1\r\n", "msetnx c 1 d 2;", "set:c;set:d;");
+    CHECK_ANSWERS(family, "msetex 3 a 1", "-ERR wrong number of key-value pairs\r\n");
 }
 
 /* Makes each allocation of a line fail in turn, until it succeeds; the key stays what it was. */
@@ -154,14 +131,10 @@ TEST(strings, without_memory_nothing_changes)
     check_without_memory("del k", "incr k");
 }
 
-TEST(strings, several_keys_half_set_are_told_as_far_as_they_went)
+FAMILY_TEST(strings, several_keys_half_set_are_told_as_far_as_they_went)
 {
-    struct family family;
-    family_init(&family);
     mem_fail_after(2);
-    CHECK(
-        family_does(&family, "mset a 1 b 2 c 3", "-ERR out of memory\r\n", "MSET a 1;", "set:a;"));
+    CHECK_DOES(family, "mset a 1 b 2 c 3", "-ERR out of memory\r\n", "MSET a 1;", "set:a;");
     mem_fail_after(0);
-    CHECK_SAY(&family.fixture, "mget a b", "*2\r\n$1\r\n1\r\n$-1\r\n");
-    family_deinit(&family);
+    CHECK_SAY(&family->fixture, "mget a b", "*2\r\n$1\r\n1\r\n$-1\r\n");
 }
