@@ -2,10 +2,12 @@
 the time; its worst reply and its 99.9th percentile are the figures.
 
 The prober is a C program (probe.c), because an interpreter's own pauses would drown what is
-measured. All else that runs here (loader, reader of replies) has low priority, so that the server
-and the prober do not wait for it. The machine itself stalls at times: each scenario runs several
-times, the best run is judged and the worst is shown, beside those of an idle server measured in the
-same way.
+measured. All else that runs here (loader, reader of replies) has low priority, and the prober and
+the server's main thread a real-time one where the kernel permits it: neither waits for other
+processes or for the kernel's own threads, which take a processor for three milliseconds at times.
+What a server forks or starts later has none of it. The machine itself still stalls: each scenario
+runs several times, the best run is judged and the worst is shown, beside those of an idle server
+measured in the same way.
 
 Options, as variables of make or of the environment:
     ROUNDS=2            how often each scenario is run on each server
@@ -29,6 +31,7 @@ from servers import (OURO_EPOLL, OURO_URING, Failed, Link, Server, bulk, child, 
                      say, scaled, set_requests)
 
 NICENESS = 15
+REAL_TIME_PRIORITY = 1
 IDLE_S = 5
 AROUND_S = 0.2  # The prober runs a little longer than what it watches.
 BACK_S_MAX = 30  # Longer than this, memory counts as not come back.
@@ -41,6 +44,17 @@ BACK_S_MOST = 2
 SAVE_S_MAX = 600  # Longer than this, a save counts as failed.
 
 
+def put_first(pid):
+    """Makes the kernel prefer a process's main thread to all of normal priority; false if it may not
+    be. What that thread starts from now on, a child that saves as well as a helper, is normal again."""
+    try:
+        os.sched_setscheduler(pid, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK,
+                              os.sched_param(REAL_TIME_PRIORITY))
+        return True
+    except PermissionError:
+        return False
+
+
 class Probe:
     """Runs beside a scenario; figures in milliseconds."""
 
@@ -48,6 +62,7 @@ class Probe:
         self.process = child([own_program("bench/probe"), str(server.port)], text=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.process.stdout.readline()
+        put_first(self.process.pid)
 
     def figures(self):
         self.process.stdin.close()
@@ -459,6 +474,8 @@ SCENARIOS = [
 def run(name, command, scenario, keys):
     try:
         with Server(name, command) as server:
+            if not put_first(server.pid):
+                say("    %s: no real-time priority, the figures hold the machine's own stalls" % name)
             figures = scenario(server, keys)
             say("    %-14s worst %8.2f ms, p99.9 %7.3f ms%s" % (
                 name, figures["max"], figures["p999"],
