@@ -111,6 +111,9 @@ static bool geoadd_encode(struct call *call, uint32_t index, struct geoadd_args 
         made->at[(*count)++] = slice_of(made->digits, len);
         made->at[(*count)++] = call->args.at[index + 2];
         made->digits += len;
+        if (*count % SLICED_STEP < 2) {
+            call_yield(call);
+        }
     }
     return true;
 }
@@ -132,6 +135,9 @@ static void geoadd_run_as_zadd(struct call *call, struct args args)
 static void geoadd_run(struct call *call)
 {
     bool is_legal;
+    if (call_slice_editing(call, call->args.count)) {
+        return;
+    }
     uint32_t index = geoadd_skip_options(call, &is_legal);
     if (!is_legal) {
         reply_error(call->out, ERR_SYNTAX);
@@ -171,11 +177,11 @@ static bool find_point(const struct value *value, struct slice member, struct ge
 static void geopos_run(struct call *call)
 {
     struct value *value;
-    if (!call_find(call, 1, VALUE_ZSET, &value)) {
+    if (!call_find(call, 1, VALUE_ZSET, &value) || call_slice(call, call->args.count)) {
         return;
     }
     reply_array(call->out, call->args.count - 2);
-    for (uint32_t i = 2; i < call->args.count; i++) {
+    for (uint32_t i = 2; i < call->args.count && call_yield_sending_at(call, i); i++) {
         struct geo_point point;
         if (find_point(value, call->args.at[i], &point)) {
             geo_reply_point(call->out, point);
@@ -211,11 +217,11 @@ static void geodist_run(struct call *call)
 static void geohash_run(struct call *call)
 {
     struct value *value;
-    if (!call_find(call, 1, VALUE_ZSET, &value)) {
+    if (!call_find(call, 1, VALUE_ZSET, &value) || call_slice(call, call->args.count)) {
         return;
     }
     reply_array(call->out, call->args.count - 2);
-    for (uint32_t i = 2; i < call->args.count; i++) {
+    for (uint32_t i = 2; i < call->args.count && call_yield_sending_at(call, i); i++) {
         struct geo_point point;
         char text[GEO_TEXT_LEN];
         if (find_point(value, call->args.at[i], &point)) {

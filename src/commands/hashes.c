@@ -27,8 +27,11 @@ bool hashes_open(struct call *call, struct hashes_edit *edit)
     return true;
 }
 
-void hashes_close(struct call *call, struct hashes_edit *edit)
+bool hashes_close(struct call *call, struct hashes_edit *edit)
 {
+    if (!edit->is_new && !call_edit_done(call, 1, &edit->place)) {
+        return false;
+    }
     if (!edit->is_new) {
         db_note_parts(call->db, call_hash(call, 1), edit->place);
     } else if (hash_is_empty(edit->place.value)) {
@@ -36,6 +39,7 @@ void hashes_close(struct call *call, struct hashes_edit *edit)
     } else {
         edit->place = db_insert(call->db, call_hash(call, 1), edit->place.value);
     }
+    return true;
 }
 
 void hashes_remove_empty(struct call *call, struct place place)
@@ -64,8 +68,13 @@ static size_t put_pairs(struct call *call)
             break;
         }
         added += result == HASH_ADDED;
+        if (!call_edit_yield_at(call, 1, &edit.place, at / 2)) {
+            return added;
+        }
     }
-    hashes_close(call, &edit);
+    if (!hashes_close(call, &edit)) {
+        return added;
+    }
     if (at > 2) {
         call_changed(call, 1, "hset");
     }
@@ -86,6 +95,9 @@ static void hset_run(struct call *call)
         call_arity_error(call);
         return;
     }
+    if (call_slice_editing(call, call->args.count)) {
+        return;
+    }
     size_t added = put_pairs(call);
     if (added != SIZE_MAX) {
         reply_count(call->out, added);
@@ -97,7 +109,7 @@ static void hmset_run(struct call *call)
 {
     if (call->args.count % 2 != 0) {
         call_arity_error(call);
-    } else if (put_pairs(call) != SIZE_MAX) {
+    } else if (!call_slice_editing(call, call->args.count) && put_pairs(call) != SIZE_MAX) {
         reply_ok(call->out);
     }
 }
@@ -123,18 +135,19 @@ static void hsetnx_run(struct call *call)
 static void hdel_run(struct call *call)
 {
     struct place place;
-    if (!call_find_place(call, 1, VALUE_HASH, &place)) {
+    if (!call_find_place(call, 1, VALUE_HASH, &place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     size_t removed = 0;
     for (uint32_t i = 2; place.value != NULL && i < call->args.count; i++) {
         removed += hash_remove(&place, call->args.at[i]);
-        if (hash_is_empty(place.value)) {
+        if (hash_is_empty(place.value) || !call_edit_yield_at(call, 1, &place, i)) {
             break;
         }
     }
     reply_count(call->out, removed);
-    if (removed > 0) {
+    if (call_edit_done(call, 1, &place) && removed > 0) {
         call_changed(call, 1, "hdel");
         hashes_remove_empty(call, place);
     }
@@ -171,12 +184,15 @@ static void hget_run(struct call *call)
 static void hmget_run(struct call *call)
 {
     struct value *value;
-    if (!find_hash(call, &value)) {
+    if (!find_hash(call, &value) || call_slice(call, call->args.count)) {
         return;
     }
     reply_array(call->out, call->args.count - 2);
     for (uint32_t i = 2; i < call->args.count; i++) {
         reply_field(call, value, call->args.at[i]);
+        if (!call_yield_sending_at(call, i)) {
+            return;
+        }
     }
 }
 

@@ -26,8 +26,9 @@ struct hashes_edit {
 /* Looks up the first key, or begins a new hash for it. False: the error is in the reply. */
 bool hashes_open(struct call *call, struct hashes_edit *edit);
 
-/* Stores a new hash; drops it when nothing was put. Nothing else is looked up in between. */
-void hashes_close(struct call *call, struct hashes_edit *edit);
+/* Stores a new hash; drops it when nothing was put. Nothing else is looked up in between, but by
+ * call_edit_yield. False: the hash has gone with its database, there is nothing left to do. */
+bool hashes_close(struct call *call, struct hashes_edit *edit);
 
 /* The key goes when its last field went; tells the event. Call it after call_changed. */
 void hashes_remove_empty(struct call *call, struct place place);

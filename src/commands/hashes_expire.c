@@ -57,7 +57,7 @@ static struct slice field_at(const struct call *call, const struct field_list *l
 static void reply_absent(struct call *call, uint32_t count)
 {
     reply_array(call->out, count);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && (i % SLICED_STEP != 0 || call_yield(call)); i++) {
         reply_integer(call->out, FIELD_ABSENT);
     }
 }
@@ -220,7 +220,9 @@ static void effect_open_expiry(struct call *call, struct field_effect *effect,
 static void finish_expiry(struct call *call, struct hashes_edit *edit, struct field_effect *effect,
                           const struct field_expiry *expiry)
 {
-    hashes_close(call, edit);
+    if (!hashes_close(call, edit)) {
+        effect->fields = 0;
+    }
     if (effect->fields > 0) {
         call_changed(call, 1,
                      expiry->is_past      ? "hdel"
@@ -238,7 +240,8 @@ static void expire_fields(struct call *call, const struct field_list *list,
                           const struct field_expiry *expiry)
 {
     struct hashes_edit edit = {.rules = hashes_rules(call)};
-    if (!call_find_place(call, 1, VALUE_HASH, &edit.place)) {
+    if (!call_find_place(call, 1, VALUE_HASH, &edit.place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     if (edit.place.value == NULL) {
@@ -253,6 +256,9 @@ static void expire_fields(struct call *call, const struct field_list *list,
         reply_integer(call->out, result);
         if (result > 0) {
             effect_add_field(&effect, field_at(call, list, i));
+        }
+        if (!call_edit_yield_at(call, 1, &edit.place, i)) {
+            break;
         }
     }
     finish_expiry(call, &edit, &effect, expiry);
@@ -319,7 +325,8 @@ static void httl_with(struct call *call, int64_t scale, int64_t base_ms)
 {
     struct field_list list;
     struct value *value;
-    if (!take_fields(call, 2, ERR_FIELD_COUNT, &list) || !call_find(call, 1, VALUE_HASH, &value)) {
+    if (!take_fields(call, 2, ERR_FIELD_COUNT, &list) || !call_find(call, 1, VALUE_HASH, &value) ||
+        call_slice(call, call->args.count)) {
         return;
     }
     if (value == NULL) {
@@ -327,7 +334,7 @@ static void httl_with(struct call *call, int64_t scale, int64_t base_ms)
         return;
     }
     reply_array(call->out, list.count);
-    for (uint32_t i = 0; i < list.count; i++) {
+    for (uint32_t i = 0; i < list.count && call_yield_sending_at(call, i); i++) {
         struct hash_pair pair;
         if (!hashes_find(call, value, field_at(call, &list, i), &pair)) {
             reply_integer(call->out, FIELD_ABSENT);
@@ -371,7 +378,7 @@ static void reply_fields(struct call *call, const struct value *value,
                          const struct field_list *list)
 {
     reply_array(call->out, list->count);
-    for (uint32_t i = 0; i < list->count; i++) {
+    for (uint32_t i = 0; i < list->count && (i % SLICED_STEP != 0 || call_yield(call)); i++) {
         struct hash_pair pair;
         if (hashes_find(call, value, field_at(call, list, i), &pair)) {
             hashes_reply_item(call->out, &pair.text);
@@ -386,7 +393,8 @@ static void get_fields(struct call *call, const struct field_list *list,
                        const struct field_expiry *expiry)
 {
     struct hashes_edit edit = {.rules = hashes_rules(call)};
-    if (!call_find_place(call, 1, VALUE_HASH, &edit.place)) {
+    if (!call_find_place(call, 1, VALUE_HASH, &edit.place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     if (edit.place.value == NULL || expiry == NULL) {
@@ -399,6 +407,9 @@ static void get_fields(struct call *call, const struct field_list *list,
     for (uint32_t i = 0; i < list->count; i++) {
         struct slice field = field_at(call, list, i);
         struct hash_pair pair;
+        if (!call_edit_yield_at(call, 1, &edit.place, i)) {
+            break;
+        }
         if (!hashes_find(call, edit.place.value, field, &pair)) {
             reply_null(call->out);
             continue;
@@ -518,12 +529,12 @@ static bool hsetex_parse(struct call *call, struct hsetex *set)
 }
 
 /* FNX: none of the fields exists. FXX: all of them do. */
-static bool hsetex_may_set(const struct call *call, const struct hsetex *set,
-                           const struct value *value)
+static bool hsetex_may_set(struct call *call, const struct hsetex *set, struct hashes_edit *edit)
 {
     for (uint32_t i = set->first; (set->is_fnx || set->is_fxx) && i < call->args.count; i += 2) {
         struct hash_pair pair;
-        if (hashes_find(call, value, call->args.at[i], &pair) != set->is_fxx) {
+        if (hashes_find(call, edit->place.value, call->args.at[i], &pair) != set->is_fxx ||
+            !call_edit_yield_at(call, 1, &edit->place, i / 2)) {
             return false;
         }
     }
@@ -551,6 +562,9 @@ static bool hsetex_put_all(struct call *call, const struct hsetex *set, struct h
             hash_remove(&edit->place, call->args.at[*end]);
         } else if (hsetex_put(call, set, edit, *end) == HASH_NO_MEMORY) {
             return false;
+        }
+        if (!call_edit_yield_at(call, 1, &edit->place, *end / 2)) {
+            break;
         }
     }
     return true;
@@ -602,8 +616,8 @@ static void hsetex_set(struct call *call, const struct hsetex *set, struct hashe
     bool is_past = set->expiry.is_past;
     bool is_done = hsetex_put_all(call, set, edit, &end);
     bool was_there = !edit->is_new || !is_past;
-    hashes_close(call, edit);
-    if (end > set->first && was_there) {
+    bool is_there = hashes_close(call, edit);
+    if (end > set->first && was_there && is_there) {
         call_changed(call, 1, is_past ? "hdel" : "hset");
         if (!is_past && set->has_time) {
             call_event(call, call->db, call->args.at[1], "hexpire");
@@ -627,10 +641,11 @@ static void hsetex_run(struct call *call)
 {
     struct hsetex set = {.expiry = {.at_ms = HASH_NO_EXPIRE}};
     struct hashes_edit edit;
-    if (!hsetex_parse(call, &set) || !hashes_open(call, &edit)) {
+    if (!hsetex_parse(call, &set) || call_slice_editing(call, call->args.count) ||
+        !hashes_open(call, &edit)) {
         return;
     }
-    if (!hsetex_may_set(call, &set, edit.place.value)) {
+    if (!hsetex_may_set(call, &set, &edit)) {
         hashes_close(call, &edit);
         reply_integer(call->out, 0);
         return;

@@ -105,18 +105,22 @@ static bool push_new(struct call *call, enum list_end end, struct place *place)
             value_free(place->value, exec_work(call->exec));
             return false;
         }
+        call_edit_yield_at(call, 1, place, i); /* Stored nowhere yet: it stays ours. */
     }
     *place = db_insert(call->db, call_hash(call, 1), place->value);
     return true;
 }
 
-/* All arguments or, without memory, none. */
+/* All arguments or, without memory, none. A list that goes meanwhile leaves place->value NULL. */
 static bool push_all(struct call *call, enum list_end end, struct place *place)
 {
     for (uint32_t i = 2; i < call->args.count; i++) {
         if (!lists_try_push(call, place, end, i)) {
             list_drop(place, end, i - 2, exec_work(call->exec));
             return false;
+        }
+        if (!call_edit_yield_at(call, 1, place, i)) {
+            break;
         }
     }
     return true;
@@ -132,9 +136,18 @@ static void push_with(struct call *call, enum list_end end, bool is_new_allowed)
         reply_integer(call->out, 0);
         return;
     }
-    bool is_done = place.value == NULL ? push_new(call, end, &place) : push_all(call, end, &place);
+    if (call_slice_editing(call, call->args.count)) {
+        return;
+    }
+    bool is_new = place.value == NULL;
+    bool is_done = is_new ? push_new(call, end, &place) : push_all(call, end, &place);
+    bool is_there = is_new || (call_edit_done(call, 1, &place));
     if (!is_done) {
         reply_error(call->out, ERR_NO_MEMORY);
+        return;
+    }
+    if (!is_there) {
+        reply_integer(call->out, 0);
         return;
     }
     reply_count(call->out, list_len(place.value));

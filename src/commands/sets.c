@@ -11,7 +11,7 @@
 /* ---- SADD and SREM ---- */
 
 /* Adds the arguments from 2 on and returns how many were new. `*end` is the first argument that
- * was not looked at: all were, unless memory ran out. */
+ * was not looked at: all were, unless memory ran out or the set went (place->value is NULL). */
 static size_t sadd_all(struct call *call, struct place *place, uint32_t *end)
 {
     struct set_rules rules = sets_rules(call);
@@ -23,6 +23,9 @@ static size_t sadd_all(struct call *call, struct place *place, uint32_t *end)
             break;
         }
         added += result == SET_CHANGED;
+        if (!call_edit_yield_at(call, 1, place, *end)) {
+            break;
+        }
     }
     return added;
 }
@@ -44,7 +47,8 @@ static bool sadd_prepare(struct call *call, struct place *place)
 static void sadd_run(struct call *call)
 {
     struct place place;
-    if (!call_find_place(call, 1, VALUE_SET, &place)) {
+    if (!call_find_place(call, 1, VALUE_SET, &place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     bool is_new = place.value == NULL;
@@ -54,6 +58,10 @@ static void sadd_run(struct call *call)
     }
     uint32_t end;
     size_t added = sadd_all(call, &place, &end);
+    if (!is_new && !call_edit_done(call, 1, &place)) {
+        reply_count(call->out, added);
+        return;
+    }
     if (is_new && added > 0) {
         call_insert(call, 1, place.value);
     } else if (is_new) {
@@ -77,16 +85,20 @@ static void sadd_run(struct call *call)
 static void srem_run(struct call *call)
 {
     struct place place;
-    if (!call_find_place(call, 1, VALUE_SET, &place)) {
+    if (!call_find_place(call, 1, VALUE_SET, &place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     size_t removed = 0;
     for (uint32_t i = 2; i < call->args.count && place.value != NULL; i++) {
         struct set_item item = set_item_of(call->args.at[i]);
         removed += set_remove(&place, &item);
+        if (!call_edit_yield_at(call, 1, &place, i)) {
+            break;
+        }
     }
     reply_count(call->out, removed);
-    if (removed > 0) {
+    if (call_edit_done(call, 1, &place) && removed > 0) {
         sets_lost_members(call, 1, place, "srem");
     }
 }
@@ -108,13 +120,16 @@ static void sismember_run(struct call *call)
 static void smismember_run(struct call *call)
 {
     struct value *value;
-    if (!call_find(call, 1, VALUE_SET, &value)) {
+    if (!call_find(call, 1, VALUE_SET, &value) || call_slice(call, call->args.count)) {
         return;
     }
     reply_array(call->out, call->args.count - 2);
     for (uint32_t i = 2; i < call->args.count; i++) {
         struct set_item item = set_item_of(call->args.at[i]);
         reply_integer(call->out, value != NULL && set_has(value, &item));
+        if (!call_yield_sending_at(call, i)) {
+            return;
+        }
     }
 }
 

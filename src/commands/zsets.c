@@ -172,6 +172,9 @@ static bool zadd_parse(struct call *call, struct zadd *zadd)
             reply_error(call->out, ERR_NOT_FLOAT);
             return false;
         }
+        if (i % SLICED_STEP < 2) {
+            call_yield(call);
+        }
     }
     return call_double(call, index, &zadd->first_score, NULL);
 }
@@ -215,6 +218,9 @@ static bool zadd_put_all(struct call *call, struct zadd *zadd, struct place *pla
         if (!zadd_put(call, zadd, place, pair[1], score)) {
             return false;
         }
+        if (!call_edit_yield_at(call, 1, place, i)) {
+            return true;
+        }
     }
     return true;
 }
@@ -246,6 +252,9 @@ static bool zadd_apply(struct call *call, struct zadd *zadd)
         }
     }
     bool is_done = zadd_put_all(call, zadd, &place);
+    if (!is_new && !call_edit_done(call, 1, &place)) {
+        return is_done; /* Gone. */
+    }
     if (is_new && zadd->added > 0) {
         call_insert(call, 1, place.value);
     } else if (is_new) {
@@ -260,6 +269,9 @@ static bool zadd_apply(struct call *call, struct zadd *zadd)
 void zsets_add(struct call *call)
 {
     struct zadd zadd = {.conditions = 0};
+    if (call_slice_editing(call, call->args.count)) {
+        return;
+    }
     if (!zadd_parse(call, &zadd) || !zadd_apply(call, &zadd)) {
         return;
     }
@@ -293,14 +305,18 @@ static void zincrby_run(struct call *call)
 static void zrem_run(struct call *call)
 {
     struct place place;
-    if (!call_find_place(call, 1, VALUE_ZSET, &place)) {
+    if (!call_find_place(call, 1, VALUE_ZSET, &place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     size_t count = 0;
     for (uint32_t i = 2; place.value != NULL && i < call->args.count; i++) {
         count += zset_remove(&place, call->args.at[i]);
+        if (!call_edit_yield_at(call, 1, &place, i)) {
+            break;
+        }
     }
-    if (count > 0) {
+    if (call_edit_done(call, 1, &place) && count > 0) {
         zsets_lost_members(call, 1, place, "zrem");
     }
     reply_count(call->out, count);
@@ -329,12 +345,15 @@ static void zscore_run(struct call *call)
 static void zmscore_run(struct call *call)
 {
     struct value *value;
-    if (!call_find(call, 1, VALUE_ZSET, &value)) {
+    if (!call_find(call, 1, VALUE_ZSET, &value) || call_slice(call, call->args.count)) {
         return;
     }
     reply_array(call->out, call->args.count - 2);
     for (uint32_t i = 2; i < call->args.count; i++) {
         reply_score(call, value, i);
+        if (!call_yield_sending_at(call, i)) {
+            return;
+        }
     }
 }
 

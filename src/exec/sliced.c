@@ -63,6 +63,7 @@
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
 #include "keyspace/pin.h"
+#include "resp/parse.h"
 
 enum {
 #ifdef OURO_HOSTILE
@@ -97,7 +98,8 @@ struct sliced {
     struct reply aside; /* Pushes that came meanwhile. */
     struct pin *pins;   /* Owned. */
     size_t pin_count;
-    struct blob **blobs; /* Owned, as their references: of each argument, or NULL; or NULL. */
+    struct resp_parser kept; /* Holds the arguments when the client's parser did. */
+    struct blob **blobs;     /* Owned, as their references: of each argument, or NULL; or NULL. */
     enum slice_mode mode;
     bool has_begun;
     bool is_inside;    /* Is what runs just now. */
@@ -447,6 +449,7 @@ static void sliced_free(struct sliced *sliced)
         }
     }
     mem_free(sliced->blobs);
+    resp_parser_deinit(&sliced->kept);
     reply_deinit(&sliced->out);
     reply_deinit(&sliced->aside);
     list_remove(&sliced->link);
@@ -639,7 +642,7 @@ static bool sliced_take_blobs(struct call *call, struct blob ***blobs, size_t *b
     return true;
 }
 
-/* The arguments outlive the call's input: copied, or as blobs. */
+/* The arguments outlive the call's input, copied or as blobs. */
 static void sliced_keep_args(struct sliced *sliced)
 {
     struct call *call = &sliced->call;
@@ -661,7 +664,24 @@ static void sliced_keep_args(struct sliced *sliced)
     call->parser = NULL;
 }
 
-static struct sliced *sliced_try_new(struct call *call)
+/* A call of many arguments, which its client's parser has kept: it takes all of them over as they
+ * are, so that this takes no longer the more they are. */
+static struct sliced *sliced_try_take(struct call *call)
+{
+    struct resp_parser kept;
+    struct sliced *sliced = mem_try_alloc(sizeof(*sliced));
+    if (sliced == NULL || !resp_parse_move(call->parser, &kept)) {
+        mem_free(sliced);
+        return NULL;
+    }
+    *sliced = (struct sliced){.call = *call, .kept = kept, .size = sizeof(*sliced)};
+    sliced->call.args = (struct args){.at = kept.args, .count = kept.argc};
+    sliced->call.parser = &sliced->kept;
+    return sliced;
+}
+
+/* The same with copies of the arguments. */
+static struct sliced *sliced_try_copy(struct call *call)
 {
     struct blob **blobs;
     size_t bytes;
@@ -677,9 +697,20 @@ static struct sliced *sliced_try_new(struct call *call)
         mem_free(blobs);
         return NULL;
     }
-    *sliced = (struct sliced){
-        .exec = call->exec, .session = call->session, .call = *call, .blobs = blobs, .size = size};
+    *sliced = (struct sliced){.call = *call, .blobs = blobs, .size = size};
     sliced_keep_args(sliced);
+    return sliced;
+}
+
+static struct sliced *sliced_try_new(struct call *call)
+{
+    bool is_kept = call->parser != NULL && call->parser->partial != NULL;
+    struct sliced *sliced = is_kept ? sliced_try_take(call) : sliced_try_copy(call);
+    if (sliced == NULL) {
+        return NULL;
+    }
+    sliced->exec = call->exec;
+    sliced->session = call->session;
     list_init(&sliced->job.link);
     list_init(&sliced->link);
     reply_init(&sliced->out, call->out->pool);
@@ -699,12 +730,59 @@ void call_release_keys(struct call *call)
     }
 }
 
+/* The pin on what a call edits, when it edits one value; else NULL: it has moved none. */
+static struct pin *edit_pin(struct sliced *sliced)
+{
+    struct pin *found = NULL;
+    for (size_t i = 0; i < sliced->pin_count; i++) {
+        struct pin *pin = &sliced->pins[i];
+        if (pin->mode == PIN_EDIT && found != NULL) {
+            return NULL;
+        }
+        found = pin->mode == PIN_EDIT ? pin : found;
+    }
+    return found;
+}
+
+/* Before anybody else may look: the value may have been moved by its change. */
+static void follow_edit(struct sliced *sliced, const struct place *place)
+{
+    struct pin *pin = place->slot != NULL ? edit_pin(sliced) : NULL;
+    if (pin != NULL && pin_value(pin) != place->value) {
+        keyspace_pin_follow(pin, place->value);
+    }
+}
+
+bool call_edit_yield_slow(struct call *call, uint32_t index, struct place *place)
+{
+    struct sliced *sliced = call->sliced;
+    const struct value *value = place->value;
+    if (place->slot == NULL) {
+        call_yield_slow(call, false);
+        return true;
+    }
+    follow_edit(sliced, place);
+    if (!call_yield_slow(call, false)) {
+        place->value = NULL;
+        return false;
+    }
+    *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
+    if (place->value != value) {
+        place->value = NULL;
+    }
+    return place->value != NULL;
+}
+
 bool call_edit_done(struct call *call, uint32_t index, struct place *place)
 {
     const struct value *value = place->value;
     if (call->sliced == NULL) {
         return true;
     }
+    if (value == NULL) {
+        return false; /* Gone before: see call_edit_yield. */
+    }
+    follow_edit(call->sliced, place);
     sliced_unpin_all(call->sliced);
     *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
     return place->value == value;

@@ -17,7 +17,8 @@
  * before the first.
  *
  * A command that changes a value in place asks call_slice_editing instead, and ends with
- * call_edit_done. */
+ * call_edit_done. One that puts into it or takes out of it what its arguments name (SADD of a
+ * hundred thousand members) does so with call_edit_yield between its steps: its value may move. */
 #pragma once
 
 #include <stdbool.h>
@@ -44,6 +45,7 @@ enum slice_mode {
 
 bool call_slice_slow(struct call *call, enum slice_mode mode);
 bool call_yield_slow(struct call *call, bool may_send);
+bool call_edit_yield_slow(struct call *call, uint32_t index, struct place *place);
 
 /* Asked before a command deals with `size` elements, when nothing is replied or changed yet. True:
  * it will be run later, or an error was replied; return. False: go on now, because it is short,
@@ -60,6 +62,22 @@ static inline bool call_slice(struct call *call, size_t size)
 static inline bool call_slice_editing(struct call *call, size_t size)
 {
     return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_slow(call, SLICE_EDITS);
+}
+
+/* Between two steps of such a command, which names one key: may stop here, for others. The steps
+ * may have moved the value at `place`; afterwards `place` is valid again. A value that is stored
+ * nowhere yet (no slot) stays the caller's. False: the value has gone with its database, and
+ * place->value is NULL: there is nothing left to do. */
+static inline bool call_edit_yield(struct call *call, uint32_t index, struct place *place)
+{
+    return call->sliced == NULL || call_edit_yield_slow(call, index, place);
+}
+
+/* The same behind each of many short steps: it looks only at every SLICED_STEP-th. */
+static inline bool call_edit_yield_at(struct call *call, uint32_t index, struct place *place,
+                                      size_t step)
+{
+    return step % SLICED_STEP != 0 || call_edit_yield(call, index, place);
 }
 
 /* Behind the last yield of such a command: lets go of its keys, so that the value at `place` may
@@ -94,4 +112,10 @@ static inline bool call_yield(struct call *call)
 static inline bool call_yield_sending(struct call *call)
 {
     return call->sliced == NULL || call_yield_slow(call, true);
+}
+
+/* The same behind each of many short steps. */
+static inline bool call_yield_sending_at(struct call *call, size_t step)
+{
+    return step % SLICED_STEP != 0 || call_yield_sending(call);
 }

@@ -19,7 +19,8 @@
  * hidden, and goes when the pin has gone) nor is it evicted. PIN_TAKE reserves the destination of
  * such a command, so that of two that would each change what the other reads, one waits for the
  * other before it begins. PIN_EDIT is for those who change the value itself over several turns: it
- * keeps the key as PIN_KEEP does, and others may not even read the value meanwhile.
+ * keeps the key as PIN_KEEP does, and others may not even read the value meanwhile. Its holder may
+ * move the value, as growing does, and says so (keyspace_pin_follow).
  *
  * Costs. A pin is one allocation per pinned value and a lookup in a table that is hardly ever
  * larger than the number of clients. While nothing is pinned nothing here is called.
@@ -183,6 +184,15 @@ void keyspace_unpin(struct keyspace *keyspace, struct pin *pin)
     if (keyspace->on_pin != NULL) {
         keyspace->on_pin(keyspace->pin_context, false);
     }
+}
+
+void keyspace_pin_follow(struct pin *pin, struct value *moved)
+{
+    struct pin_entry *entry = pin->entry;
+    ASSERT(pin->mode == PIN_EDIT && entry->value != NULL && !entry->is_aside);
+    ASSERT(entry->counts[mode_index(PIN_EDIT)] == 1 && entry_modes(entry) == PIN_EDIT);
+    entry->value = moved;
+    moved->flags |= VALUE_IS_PINNED;
 }
 
 struct value *pin_value(const struct pin *pin)

@@ -51,6 +51,10 @@ void db_pin(struct db *db, uint64_t hash, struct slice key, struct value *value,
  * for a pin that is not held (zeroed, or let go of). */
 void keyspace_unpin(struct keyspace *keyspace, struct pin *pin);
 
+/* The holder of the only pin on a value, which is PIN_EDIT, has changed the value so that it lies
+ * elsewhere: the pin follows. To be told before anybody else may look. */
+void keyspace_pin_follow(struct pin *pin, struct value *moved);
+
 /* The pinned value, or NULL when only a key is. */
 struct value *pin_value(const struct pin *pin);
 

@@ -703,6 +703,17 @@ struct blob *resp_parse_take_blob(struct resp_parser *parser, uint32_t index)
     return blob_share(partial->blobs[low].blob);
 }
 
+bool resp_parse_move(struct resp_parser *from, struct resp_parser *to)
+{
+    struct resp_partial *partial = from->partial;
+    if (partial == NULL || !partial->is_complete || !partial_keep(partial)) {
+        return false;
+    }
+    *to = (struct resp_parser){.args = partial->args, .argc = partial->done, .partial = partial};
+    from->partial = NULL;
+    return true;
+}
+
 size_t resp_parser_memory(const struct resp_parser *parser)
 {
     const struct resp_partial *partial = parser->partial;

@@ -102,6 +102,13 @@ void resp_parse_supply(struct resp_parser *parser, struct blob *take_blob);
  * reference. */
 struct blob *resp_parse_take_blob(struct resp_parser *parser, uint32_t index);
 
+/* Moves the command that `from` has just returned and remembers, with all its bytes and blobs, to
+ * `to`, whatever that held before: there it lasts until resp_parser_deinit. Costs no more than the
+ * last input's length, however long the command is. What `from` said stays readable as long as
+ * `to`'s does. False: it remembers none, or memory ran out; nothing has moved. */
+bool resp_parse_move(struct resp_parser *from, struct resp_parser *to)
+    __attribute__((warn_unused_result));
+
 /* Frees what the parser remembers of the command just returned; called by the connection after
  * executing a command for which parser->partial is not NULL. The next resp_parse does it too. */
 void resp_parse_finish(struct resp_parser *parser);

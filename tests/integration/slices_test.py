@@ -528,6 +528,163 @@ class Edits(Sliced):
             self.assertEqual((doer.read(), waiter.read()), (0, [b"list", self.members[0]]))
 
 
+class Named(Sliced):
+    """Commands that name thousands of elements."""
+
+    def setUp(self):
+        super().setUp()
+        self.new = [b"new:%d" % n for n in range(4000)]
+        self.half = self.new[:2000] + self.members[:2000]
+
+    def test_elements_are_pushed(self):
+        self.assertEqual(self.call("RPUSH", "list", *self.new), COUNT + 4000)
+        self.assertEqual(self.call("LRANGE", "list", 0, -1), self.members + self.new)
+        self.assertEqual(self.call("LPUSH", "other", *self.new), 4000)
+        self.assertEqual(self.call("LRANGE", "other", 0, -1), self.new[::-1])
+        self.assertEqual(self.call("LPUSHX", "absent", *self.new), 0)
+        self.assertEqual(self.call("RPUSH", "small", "a"), 1)
+        self.assertEqual(self.call("LPUSHX", "small", *self.new), 4001)
+        self.assertEqual(self.call("LRANGE", "small", -2, -1), [b"new:0", b"a"])
+        self.assertEqual(self.call("RPUSH", "set", *self.new),
+                         "WRONGTYPE Operation against a key holding the wrong kind of value")
+        large = [b"%d" % n * 20000 for n in range(10)] + self.new
+        self.assertEqual(self.call("RPUSH", "large", *large), 4010)
+        self.assertEqual(self.call("LRANGE", "large", 0, -1), large)
+
+    def test_members_of_sets(self):
+        self.assertEqual(self.call("SADD", "set", *self.half), 2000)
+        self.assertEqual(self.call("SCARD", "set"), COUNT + 2000)
+        self.assertEqual(self.call("SMISMEMBER", "set", *self.new), [1] * 2000 + [0] * 2000)
+        self.assertEqual(self.call("SREM", "set", *self.new), 2000)
+        self.assertEqual(sorted(self.call("SMEMBERS", "set")), sorted(self.members))
+        self.assertEqual(self.call("SREM", "set", *self.members), COUNT)
+        self.assertEqual(self.call("EXISTS", "set"), 0)
+        self.assertEqual(self.call("SADD", "ints", 7), 1)
+        self.assertEqual(self.call("SADD", "ints", *range(3000)), 2999)
+        self.assertEqual(self.call("SADD", "ints", "x", *range(3000, 6000)), 3001)
+        self.assertEqual(self.call("SCARD", "ints"), 6001)
+        self.assertEqual(self.call("SREM", "absent", *self.new), 0)
+        self.assertEqual(self.call("SMISMEMBER", "absent", *self.new), [0] * 4000)
+
+    def test_fields_of_hashes(self):
+        pairs = [word for f in self.half for word in (f, b"2")]
+        self.assertEqual(self.call("HSET", "hash", *pairs), 2000)
+        self.assertEqual(self.call("HMGET", "hash", *self.new), [b"2"] * 2000 + [None] * 2000)
+        self.assertEqual(self.call("HDEL", "hash", *self.new), 2000)
+        self.assertEqual(self.call("HLEN", "hash"), COUNT)
+        self.assertEqual(self.call("HSET", "small", "a", "b"), 1)
+        self.assertEqual(self.call("HMSET", "small", *pairs), "OK")
+        self.assertEqual(self.call("HLEN", "small"), 4001)
+        self.assertEqual(self.call("HSET", "hash", *pairs[1:]), "ERR wrong number of arguments for 'hset' command")
+        self.assertEqual(self.call("HDEL", "hash", *self.members), COUNT)
+        self.assertEqual(self.call("EXISTS", "hash"), 0)
+        self.assertEqual(self.call("HMGET", "absent", *self.new), [None] * 4000)
+
+    def test_members_of_sorted_sets(self):
+        pairs = [word for n, m in enumerate(self.half) for word in (n + 0.5, m)]
+        self.assertEqual(self.call("ZADD", "zset", "CH", *pairs), 4000)
+        self.assertEqual(self.call("ZCARD", "zset"), COUNT + 2000)
+        self.assertEqual(self.call("ZMSCORE", "zset", *self.new),
+                         [b"%d.5" % n for n in range(2000)] + [None] * 2000)
+        self.assertEqual(self.call("ZADD", "zset", *pairs[:-1], "x", "y"), "ERR syntax error")
+        self.assertEqual(self.call("ZADD", "zset", *pairs[:-2], "x", "y"), "ERR value is not a valid float")
+        self.assertEqual(self.call("ZREM", "zset", *self.new), 2000)
+        self.assertEqual(self.call("ZADD", "new", "XX", *pairs), 0)
+        self.assertEqual(self.call("ZADD", "new", *pairs), 4000)
+        self.assertEqual(self.call("ZRANGE", "new", 0, -1), self.half)
+        self.assertEqual(self.call("ZREM", "new", *self.half), 4000)
+        self.assertEqual(self.call("EXISTS", "new"), 0)
+
+    def test_places(self):
+        triples = [word for n, m in enumerate(self.new) for word in (n / 100, n / 100, m)]
+        self.assertEqual(self.call("GEOADD", "geo", *triples), 4000)
+        self.assertEqual(self.call("GEOADD", "geo", "CH", *triples), 0)
+        found = self.call("GEOPOS", "geo", *self.new, "absent")
+        self.assertEqual((len(found), found[-1]), (4001, None))
+        self.assertAlmostEqual(float(found[1234][0]), 12.34, places=4)
+        self.assertEqual(self.call("GEOHASH", "geo", *self.new)[0], b"s0000000000"[:11])
+        self.assertEqual(self.call("GEOADD", "geo", *triples[:-3], 300, 1, "x"),
+                         "ERR invalid longitude,latitude pair 300.000000,1.000000")
+
+    def test_who_looks_sees_all_or_none(self):
+        new = self.new
+        pairs = [word for f in new for word in (f, b"1")]
+        deeds = ((("RPUSH", "list", *new), ("LLEN", "list"), COUNT), (("SADD", "set", *new), ("SCARD", "set"), COUNT),
+                 (("HSET", "hash", *pairs), ("HLEN", "hash"), COUNT),
+                 (("ZADD", "zset", *pairs[1:], "1"), ("ZCARD", "zset"), COUNT),
+                 (("SADD", "first", *new), ("SCARD", "first"), 0), (("RPUSH", "second", *new), ("LLEN", "second"), 0))
+        for deed, look, before in deeds:
+            with self.subTest(deed=deed[0]), self.connect() as doer, self.connect() as watcher:
+                doer.send_command(*deed)
+                for _ in range(5):
+                    self.assertIn(watcher.call(*look), (before, before + 4000))
+                    self.assertEqual(watcher.call("SET", "a", 1), "OK")
+                self.assertFalse(isinstance(doer.read(), Error))
+                self.assertEqual(watcher.call(*look), before + 4000)
+
+    def test_others_come_between(self):
+        for words in (("CLIENT", "PAUSE", 1, "WRITE"), ("SAVE",), ("DEL", "small"), ("FLUSHALL",)):
+            with self.subTest(words=words), self.connect() as doer, self.connect() as other:
+                self.call("SADD", "small", "a")
+                doer.send_command("SADD", "small", *self.new)
+                self.assertFalse(isinstance(other.call(*words), Error))
+                self.assertEqual(doer.read(), 4000)
+                self.assertIn(self.call("SCARD", "small"), (0, 4000, 4001))
+                self.call("DEL", "small")
+
+    def test_who_waits_for_elements_gets_them(self):
+        with self.connect() as waiter, self.connect() as leaver:
+            waiter.send_command("BLPOP", "queue", 0)
+            wait_until(lambda: self.info("blocked_clients") == "1", what="a client that waits")
+            self.assertEqual(self.call("RPUSH", "queue", *self.new), 4000)
+            self.assertEqual(waiter.read(), [b"queue", b"new:0"])
+            leaver.send_command("RPUSH", "queue", *self.new)
+            leaver.send_command("PING")
+        wait_until(lambda: self.call("LLEN", "queue") in (3999, 7999), what="the elements")
+
+    def test_a_pipeline_and_a_transaction_keep_the_order(self):
+        with self.connect() as conn:
+            conn.send(encode("RPUSH", "queue", *self.new) + encode("LLEN", "queue") +
+                      encode("LPOP", "queue", 4000) + encode("EXISTS", "queue") + encode("MULTI") +
+                      encode("SADD", "set", *self.new) + encode("SCARD", "set") + encode("EXEC"))
+            self.assertEqual([conn.read() for _ in range(7)],
+                             [4000, 4000, self.new, 0, "OK", "QUEUED", "QUEUED"])
+            self.assertEqual(conn.read(), [4000, COUNT + 4000])
+
+
+class NamedFields(Case):
+    """The same for fields that expire."""
+
+    def test_fields_get_and_lose_their_expiry(self):
+        fields = [b"field:%d" % n for n in range(3000)]
+        tail = ("FIELDS", len(fields), *fields)
+        self.call("HSET", "h", "stays", "1", *[word for f in fields for word in (f, b"v")])
+        self.assertEqual(self.call("HEXPIRE", "h", 1000, *tail), [1] * 3000)
+        self.assertEqual(self.call("HEXPIRE", "absent", 1000, *tail), [-2] * 3000)
+        self.assertEqual(self.call("HTTL", "h", *tail), [1000] * 3000)
+        self.assertEqual(self.call("HPERSIST", "h", *tail), [1] * 3000)
+        self.assertEqual(self.call("HTTL", "h", *tail), [-1] * 3000)
+        self.assertEqual(self.call("HTTL", "absent", *tail), [-2] * 3000)
+        self.assertEqual(self.call("HGETEX", "h", "EX", 1000, *tail), [b"v"] * 3000)
+        self.assertEqual(self.call("HGETEX", "h", *tail), [b"v"] * 3000)
+        self.assertEqual(self.call("HSET", "h", *[word for f in fields[:1500] for word in (f, b"w")]), 0)
+        self.assertEqual(self.call("HTTL", "h", *tail), [-1] * 1500 + [1000] * 1500)
+        self.assertEqual(self.call("HGETDEL", "h", *tail), [b"w"] * 1500 + [b"v"] * 1500)
+        self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"1"])
+
+    def test_pairs_are_set_with_their_expiry(self):
+        fields = [b"field:%d" % n for n in range(3000)]
+        pairs = [word for f in fields for word in (f, b"v")]
+        self.assertEqual(self.call("HSETEX", "h", "FXX", "EX", 1000, "FIELDS", 3000, *pairs), 0)
+        self.assertEqual(self.call("EXISTS", "h"), 0)
+        self.assertEqual(self.call("HSETEX", "h", "FNX", "EX", 1000, "FIELDS", 3000, *pairs), 1)
+        self.assertEqual(self.call("HSETEX", "h", "FNX", "EX", 1000, "FIELDS", 3000, *pairs), 0)
+        self.assertEqual(self.call("HSETEX", "h", "FXX", "KEEPTTL", "FIELDS", 3000, *pairs), 1)
+        self.assertEqual(self.call("HTTL", "h", "FIELDS", 3000, *fields), [1000] * 3000)
+        self.assertEqual(self.call("HEXPIRE", "h", 0, "FIELDS", 3000, *fields), [2] * 3000)
+        self.assertEqual(self.call("EXISTS", "h"), 0)
+
+
 class Streams(Case):
     """Streams with many entries and many that are pending."""
 

@@ -116,6 +116,40 @@ static void change_run(struct call *call)
     reply_ok(call->out);
 }
 
+/* GROW key: longer in each step, so that its block moves; or a new one, stored at the end. */
+static void grow_run(struct call *call)
+{
+    struct trace *trace = call->family;
+    struct place place;
+    if (!call_find_place(call, 1, VALUE_STRING, &place) || call_slice_editing(call, SIZE_MAX)) {
+        return;
+    }
+    bool is_new = place.value == NULL;
+    if (is_new) {
+        place.value = string_try_new(call->args.at[1], slice_from_text("new"), false);
+    }
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        CHECK(string_try_append(&place, slice_from_text("and more and more and more and more")));
+        trace->steps++;
+        spin();
+        if (!call_edit_yield(call, 1, &place)) {
+            CHECK(place.value == NULL);
+            break;
+        }
+        CHECK(is_new || value_is_pinned(place.value));
+    }
+    if (is_new) {
+        call_insert(call, 1, place.value);
+    } else if (!call_edit_done(call, 1, &place)) {
+        trace->given_up++;
+    } else {
+        CHECK(!value_is_pinned(place.value));
+        call_changed(call, 1, NULL);
+    }
+    trace->ended++;
+    reply_ok(call->out);
+}
+
 static void ok_run(struct call *call)
 {
     reply_ok(call->out);
@@ -150,6 +184,12 @@ static const struct command rows[] = {
      TEXTS},
     {.name = "change",
      .run = change_run,
+     .arity = 2,
+     .flags = CMD_WRITE,
+     .keys = {{.first = 1, .access = KEY_RW}},
+     TEXTS},
+    {.name = "grow",
+     .run = grow_run,
      .arity = 2,
      .flags = CMD_WRITE,
      .keys = {{.first = 1, .access = KEY_RW}},
@@ -329,6 +369,61 @@ TEST(sliced, nobody_looks_at_a_value_that_is_half_changed)
     work_drain(&bed.fixture.work);
     CHECK(is_text(other_says(&bed, "look a"), "+OK\r\n"));
     CHECK(bed.trace.ended == 1 && exec_is_whole(bed.fixture.exec) && is_answered(&bed, "+OK\r\n"));
+    bed_deinit(&bed);
+}
+
+static bool holds(struct bed *bed, const char *key, size_t len)
+{
+    struct db *db = keyspace_db(bed->fixture.keyspace, 0);
+    struct slice name = slice_from_text(key);
+    struct value *value = db_find(db, name, db_hash(db, name), 0, FIND_NO_TOUCH);
+    db_check(db);
+    return value != NULL && string_len(value) == len;
+}
+
+TEST(sliced, a_value_may_move_while_it_is_changed)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "grow a");
+    begin(&bed);
+    CHECK(is_text(other_says(&bed, "look a"), "(later)"));
+    for (unsigned i = 0; i < 2000; i++) { /* Others come, and the table grows: slots move. */
+        char key[20];
+        snprintf(key, sizeof(key), "key:%u", i);
+        bed_set(&bed, key);
+    }
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && is_answered(&bed, "+OK\r\n"));
+    CHECK(holds(&bed, "a", 4 + ROUNDS * 35));
+    CHECK(is_text(other_says(&bed, "look a"), "+OK\r\n"));
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 0);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_new_value_is_stored_when_it_is_complete)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "grow new");
+    begin(&bed);
+    CHECK(!holds(&bed, "new", 3 + ROUNDS * 35));
+    CHECK(is_text(other_says(&bed, "edit new"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && holds(&bed, "new", 3 + ROUNDS * 35));
+    bed_deinit(&bed);
+}
+
+TEST(sliced, a_value_that_goes_while_it_is_changed_is_left_alone)
+{
+    struct bed bed;
+    bed_init(&bed);
+    say(&bed.fixture, "grow a");
+    begin(&bed);
+    db_flush(keyspace_db(bed.fixture.keyspace, 0), false);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && bed.trace.given_up == 1 && is_answered(&bed, "+OK\r\n"));
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 0);
     bed_deinit(&bed);
 }
 

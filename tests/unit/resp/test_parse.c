@@ -411,3 +411,38 @@ TEST(resp, failing_memory_is_an_error)
         feed_deinit(&feed);
     }
 }
+
+TEST(resp, a_command_of_many_arguments_moves_to_another_parser)
+{
+    enum { WORDS = 300, CUT = 1500 };
+    struct buf bytes;
+    buf_init(&bytes);
+    buf_printf(&bytes, "*%d\r\n", WORDS);
+    for (int i = 0; i < WORDS; i++) {
+        buf_printf(&bytes, "$5\r\n%05d\r\n", i);
+    }
+    const struct resp_limits limits = {
+        .bulk_len_max = 1 << 20, .args_max = RESP_ARGS_MAX, .is_authenticated = true};
+    struct slice room[RESP_ARGS_INLINE];
+    struct resp_parser from, to;
+    resp_parser_init(&from);
+    CHECK(!resp_parse_move(&from, &to));
+    CHECK(resp_parse(&from, slice_of(bytes.data, CUT), &limits, room, RESP_ARGS_INLINE) ==
+          RESP_MORE);
+    CHECK(!resp_parse_move(&from, &to)); /* Not complete. */
+    size_t used = from.consumed;
+    CHECK(resp_parse(&from, slice_of(bytes.data + used, bytes.len - used), &limits, room,
+                     RESP_ARGS_INLINE) == RESP_COMMAND);
+    CHECK(resp_parse_move(&from, &to));
+    CHECK(from.partial == NULL && resp_parser_memory(&to) > WORDS * sizeof(struct slice));
+    memset(bytes.data, 'x', bytes.len); /* The input is gone. */
+    resp_parser_deinit(&from);
+    CHECK(to.argc == WORDS);
+    for (int i = 0; i < WORDS; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "%05d", i);
+        CHECK(slice_equal(to.args[i], slice_from_text(text)));
+    }
+    resp_parser_deinit(&to);
+    buf_deinit(&bytes);
+}
