@@ -75,7 +75,7 @@ static void unit_end_of_removal(struct exec *exec)
 
 void exec_settle_for(struct exec *exec, struct session *session)
 {
-    if (aside_is_parked(exec) || exec->sliced.teller != NULL) {
+    if (aside_is_parked(exec) || exec->sliced.teller != NULL || exec->sliced.unit != NULL) {
         return; /* In the middle of a unit: its end settles. */
     }
     exec_unit_end_for(exec, session);

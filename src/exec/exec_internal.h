@@ -6,6 +6,7 @@
 #include "exec/sliced.h"
 
 struct aside;
+struct key_set;
 
 enum { EXEC_NAME_LEN_MAX = 64, EXEC_NAME_WORDS = EXEC_NAME_LEN_MAX / 8 };
 
@@ -56,7 +57,9 @@ struct exec_sliced {
     struct list waiting, running; /* Of struct sliced. */
     struct list held;             /* Of struct held: sessions that wait for a pin to go. */
     struct work_job start_job;
-    struct sliced *teller; /* Whose effects are a unit that is still open; or NULL. */
+    struct sliced *teller;           /* Whose effects are a unit that is still open; or NULL. */
+    struct sliced *unit;             /* The transaction of a primary that is under way; or NULL. */
+    const struct key_set *unit_keys; /* With it: the keys that it names. */
     uint32_t running_count;
     bool is_start_barred; /* Until those who were held have had their turn. */
 };
@@ -222,6 +225,12 @@ void exec_sliced_finish_all(struct exec *exec, enum slice_mode least);
  * returned. */
 void exec_sliced_block(struct call *call);
 
+/* Whether the transaction of a primary keeps others from a key. */
+bool exec_unit_bars(const struct exec *exec, uint64_t hash);
+
+/* Has the transaction of a primary do the rest at once. */
+void exec_sliced_finish_unit(struct exec *exec);
+
 /* Those that wait for their clients make room for others. */
 void exec_sliced_hurry_all(struct exec *exec);
 
@@ -229,6 +238,7 @@ void exec_sliced_hurry_all(struct exec *exec);
 void exec_held_init(struct exec *exec);
 void exec_held_deinit(struct exec *exec);
 void exec_held_refresh(struct exec *exec);
+void exec_held_release(struct exec *exec); /* Something that bars keys has ended. */
 void exec_sliced_tick(struct exec *exec);
 
 /* The keys of a command; `*more` is owned when it is not NULL. Returns how many. */

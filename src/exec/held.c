@@ -10,17 +10,19 @@
  * go of. EXEC waits if one of its queue would. Scripts wait for the keys that they name; those that
  * name none until nothing is pinned or, when they only read, until nobody edits. Commands without
  * keys that write (FLUSHALL) wait for all that write, and those that need the data to be between
- * two commands (CMD_WHOLE: a save, CLIENT PAUSE) for those that edit or tell. What cannot wait (the
- * link to a primary, commands inside EXEC and scripts) has the holder finish first.
+ * two commands (CMD_WHOLE: a save, CLIENT PAUSE) for those that edit or tell. What cannot wait
+ * (commands inside EXEC and scripts, the server's own) has the holder finish first. The link to a
+ * primary waits like a client.
  *
- * While there is a teller (exec/sliced.c), whatever may write waits.
+ * While there is a teller (exec/sliced.c), whatever may write waits. While a primary's transaction
+ * is under way, whatever names one of its keys waits, and whatever names none and looks at many.
  *
  * Costs. Commands that read pay nothing until something is edited: gates are asked while they are
  * active.
  *
  * Invariants:
  *   1. GATE_PINNED is active exactly while something is pinned, GATE_EDITED while a pin of those is
- *      PIN_EDIT or there is a teller.
+ *      PIN_EDIT or there is a teller; and both while a primary's transaction is under way.
  *   2. A held session is suspended and SESSION_HELD. */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -80,9 +82,16 @@ void exec_sliced_tick(struct exec *exec)
 
 void exec_held_refresh(struct exec *exec)
 {
+    bool has_unit = exec->sliced.unit != NULL;
     bool has_edits = keyspace_edit_count(exec->keyspace) > 0 || exec->sliced.teller != NULL;
-    exec_activate_gate(exec, GATE_PINNED, keyspace_pin_count(exec->keyspace) > 0);
-    exec_activate_gate(exec, GATE_EDITED, has_edits);
+    exec_activate_gate(exec, GATE_PINNED, keyspace_pin_count(exec->keyspace) > 0 || has_unit);
+    exec_activate_gate(exec, GATE_EDITED, has_edits || has_unit);
+}
+
+void exec_held_release(struct exec *exec)
+{
+    release_held(exec);
+    exec_sliced_start_later(exec);
 }
 
 static void on_pin(void *context, bool is_held)
@@ -90,8 +99,7 @@ static void on_pin(void *context, bool is_held)
     struct exec *exec = context;
     exec_held_refresh(exec);
     if (!is_held) {
-        release_held(exec);
-        exec_sliced_start_later(exec);
+        exec_held_release(exec);
     }
 }
 
@@ -143,10 +151,14 @@ static enum slice_mode least_in_the_way(const struct call *call)
     return (flags & CMD_WRITE) != 0 ? SLICE_WRITES : SLICE_NONE;
 }
 
-/* Whether something is in the way of a command that names no keys. */
+/* Whether something is in the way of a command that names no keys. One that reads (KEYS, DBSIZE)
+ * waits for a transaction of a primary alone. */
 static bool is_barred_by_all(const struct exec *exec, const struct call *call)
 {
     enum slice_mode least = least_in_the_way(call);
+    if (exec->sliced.unit != NULL && (call->entry->flags & CMD_READONLY) != 0) {
+        return true;
+    }
     return exec_sliced_is_any(exec, least) || (exec->sliced.teller != NULL && least == SLICE_EDITS);
 }
 
@@ -170,6 +182,13 @@ static void press(struct exec *exec, const struct call *call, uint32_t index, un
     }
 }
 
+static void press_unit(struct exec *exec, bool is_finishing)
+{
+    if (is_finishing) {
+        exec_sliced_finish_unit(exec);
+    }
+}
+
 /* Whether keys that a command names are not free; `*count` is how many it names. */
 static bool are_keys_barred(struct exec *exec, const struct call *call, bool is_finishing,
                             uint32_t *count)
@@ -182,7 +201,12 @@ static bool are_keys_barred(struct exec *exec, const struct call *call, bool is_
     for (uint32_t i = 0; i < *count; i++) {
         unsigned modes = command_bars(keys[i].spec);
         struct slice key = call->args.at[keys[i].index];
-        if (keyspace_is_barred(exec->keyspace, call_hash(call, keys[i].index), key, modes)) {
+        uint64_t hash = call_hash(call, keys[i].index);
+        if (exec_unit_bars(exec, hash)) {
+            is_barred = true;
+            press_unit(exec, is_finishing);
+        }
+        if (keyspace_is_barred(exec->keyspace, hash, key, modes)) {
             press(exec, call, keys[i].index, modes, is_finishing);
             is_barred = true;
         }

@@ -25,6 +25,10 @@
  * commands ahead, as the drain does for a pipeline. Each command is freed when it has run. A long
  * queue that is discarded is freed in slices by the work queue.
  *
+ * A long queue of a primary runs a little at a time (call_slice_unit): scripts, and commands with
+ * many effects, come as thousands of small ones. Their keys are noted as they are queued, for
+ * nobody may see the middle.
+ *
  * Costs: queueing one allocation and one copy; 64 bytes and 16 per argument besides the bytes
  * themselves. Watching: O(1) per key, 40 bytes and the key for the first who watches it.
  *
@@ -42,11 +46,16 @@
 #include "base/work.h"
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
+#include "exec/key_set.h"
 
 #ifdef OURO_HOSTILE
-enum { DROP_SLICE = 2 };
+enum { DROP_SLICE = 2, UNIT_COMMANDS = 1, UNIT_BYTES = 1000 };
 #else
-enum { DROP_SLICE = 256 }; /* Commands freed in one step: about 30 us. */
+enum {
+    DROP_SLICE = 256,      /* Commands freed in one step: about 30 us. */
+    UNIT_COMMANDS = 32,    /* Of a primary, that EXEC runs in one step, */
+    UNIT_BYTES = 64 << 10, /* and bytes of its queue. */
+};
 #endif
 
 enum {
@@ -70,6 +79,7 @@ struct multi {
     uint32_t count, cap;
     uint32_t flags; /* Of all queued commands, or-ed. */
     bool is_spoiled;
+    struct key_set keys;                 /* Of what a primary has queued; else empty. */
     uint32_t watched_count, watched_cap; /* The latter 0 or a power of two. */
     struct watched *watched;             /* Open addressing by the address of the watch. */
     size_t memory;
@@ -234,6 +244,22 @@ static bool queue_reserve(struct session *session, struct multi *multi)
     return true;
 }
 
+/* Keys that others may not see while EXEC runs in slices. */
+static void note_keys(struct multi *multi, const struct call *call)
+{
+    struct key_position few[EXEC_KEYS_INLINE];
+    struct key_position *more;
+    uint32_t count = exec_find_pins(call, few, &more);
+    const struct key_position *keys = more != NULL ? more : few;
+    for (uint32_t i = 0; i < count; i++) {
+        key_set_add(&multi->keys, call_hash(call, keys[i].index));
+    }
+    mem_free(more);
+    if (count == 0 && (call->entry->flags & CMD_WRITE) != 0) {
+        key_set_add_all(&multi->keys); /* FLUSHALL, SWAPDB */
+    }
+}
+
 enum gate_result multi_gate(void *context, struct call *call)
 {
     struct session *session = call->session;
@@ -250,6 +276,9 @@ enum gate_result multi_gate(void *context, struct call *call)
     }
     multi->queue[multi->count++] = command;
     multi->flags |= call->entry->flags;
+    if ((session->flags & SESSION_PRIMARY) != 0) {
+        note_keys(multi, call);
+    }
     session->queued_count = (int32_t)multi->count;
     charge(session, command_memory(command));
     reply_status(call->out, "QUEUED");
@@ -434,6 +463,7 @@ void multi_end(struct session *session)
     }
     queue_clear(session, multi);
     watched_clear(session, multi);
+    key_set_deinit(&multi->keys);
     multi->flags = 0;
     multi->is_spoiled = false;
     multi_drop_if_unused(session);
@@ -486,11 +516,43 @@ static void run_queue(void *context)
     multi_end(session);
 }
 
+/* The same a little at a time; nobody reads the answers. */
+static void run_unit(struct call *call)
+{
+    struct session *session = call->session;
+    struct multi *multi = multi_of(session);
+    for (uint32_t i = 0; i < multi->count; i++) {
+        struct multi_command *command = multi->queue[i];
+        prefetch_ahead(session, multi, i);
+        exec_run_queued(session->exec, session, command);
+        reply_sent(session->out, reply_len(session->out));
+        discharge(session, command_memory(command));
+        command_free(command);
+        (void)call_yield(call);
+    }
+    multi->count = 0;
+    multi_end(session);
+}
+
+/* Of a primary: what scripts and long commands have become. */
+static bool is_long_unit(const struct session *session, const struct multi *multi)
+{
+    return (session->flags & SESSION_PRIMARY) != 0 && (multi->flags & CMD_MAY_PARK) == 0 &&
+           (multi->count > UNIT_COMMANDS || multi->memory > UNIT_BYTES);
+}
+
 void multi_run(struct call *call)
 {
     struct session *session = call->session;
     struct multi *multi = multi_of(session);
     watched_clear(session, multi); /* So that its own changes need not look for watches. */
+    if (call->sliced != NULL) {
+        run_unit(call);
+        return;
+    }
+    if (is_long_unit(session, multi) && call_slice_unit(call, &multi->keys)) {
+        return;
+    }
     if ((multi->flags & CMD_MAY_PARK) == 0) {
         run_queue(session);
         return;

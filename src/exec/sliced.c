@@ -40,6 +40,12 @@
  * client does, and the limits of clients bound it as they bound any reply. Messages
  * that the client gets meanwhile (subscribers, tracking) wait aside for the end of the reply.
  *
+ * Transactions. EXEC runs its queue in one step, but for that of a primary, whose long ones are
+ * what scripts and commands with many effects have become: they run command by command. Whoever
+ * names a key of such a transaction waits for its end before his handler, and whoever looks at all
+ * keys: nobody sees the middle. It needs no pins, for between two of its commands every value is
+ * whole.
+ *
  * A client that goes: a reading call is told so at its next yield and unwinds; a writing one goes
  * on to its end, for a session of nobody's. The link to a primary is no such client: it ends
  * between two commands (repl/apply.c), and has what it is at finished first if it must.
@@ -50,7 +56,8 @@
  * Invariants:
  *   1. A call is on `waiting` without a fiber and pins, or on `running` with both.
  *   2. A session whose call is sliced is suspended until the call ends.
- *   3. A teller is running and has pins.
+ *   3. A teller is running and has pins. There is at most one, and at most one transaction of a
+ *      primary under way.
  *
  * Rejected: a state machine per command. There are forty such commands, each of which would have
  * been written twice, once for small collections and once for large ones. */
@@ -62,6 +69,7 @@
 #include "base/mem.h"
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
+#include "exec/key_set.h"
 #include "keyspace/pin.h"
 #include "resp/parse.h"
 
@@ -345,6 +353,7 @@ static bool sliced_is_barred(const struct sliced *sliced, const struct key_posit
         unsigned modes = barring_modes(wanted_modes(sliced, keys[i].spec));
         struct slice key = sliced->call.args.at[keys[i].index];
         uint64_t hash = call_hash(&sliced->call, keys[i].index);
+        is_barred |= exec_unit_bars(sliced->exec, hash);
         if (keyspace_is_barred(keyspace, hash, key, modes)) {
             keyspace_hurry_pins(keyspace, hash, key, modes);
             is_barred = true;
@@ -401,8 +410,8 @@ static void sliced_unpin_all(struct sliced *sliced)
 /* The keyspace rests while something needs it to. */
 void exec_sliced_freeze(struct exec *exec)
 {
-    bool is_frozen =
-        exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) || exec->sliced.teller != NULL;
+    bool is_frozen = exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) ||
+                     exec->sliced.teller != NULL || exec->sliced.unit != NULL;
     keyspace_freeze(exec->keyspace, is_frozen);
 }
 
@@ -432,6 +441,37 @@ static void teller_end(struct sliced *sliced)
         exec_sliced_freeze(exec);
         exec_held_refresh(exec);
         exec_sliced_on_unpause(exec);
+    }
+}
+
+/* ---- A transaction of a primary ---- */
+
+bool exec_unit_bars(const struct exec *exec, uint64_t hash)
+{
+    return exec->sliced.unit != NULL && key_set_has(exec->sliced.unit_keys, hash);
+}
+
+static void unit_set(struct exec *exec, struct sliced *unit, const struct key_set *keys)
+{
+    exec->sliced.unit = unit;
+    exec->sliced.unit_keys = keys;
+    exec_sliced_freeze(exec);
+    exec_held_refresh(exec);
+}
+
+/* Others may look again. */
+static void unit_end(struct sliced *sliced)
+{
+    if (sliced->exec->sliced.unit == sliced) {
+        unit_set(sliced->exec, NULL, NULL);
+        exec_held_release(sliced->exec);
+    }
+}
+
+void exec_sliced_finish_unit(struct exec *exec)
+{
+    if (exec->sliced.unit != NULL) {
+        sliced_finish(exec->sliced.unit);
     }
 }
 
@@ -532,6 +572,7 @@ static void sliced_end(struct sliced *sliced)
     forget_lookups(sliced);
     sliced->call.sliced = NULL;
     sliced_unpin_all(sliced);
+    unit_end(sliced);
     teller_end(sliced);
     if (sliced->session != NULL && sliced->must_block) {
         run_to_block(sliced);
@@ -806,6 +847,31 @@ bool call_slice_slow(struct call *call, enum slice_mode mode)
     session_suspend(call->session, sliced_on_cancel, sliced);
     list_push_back(&call->exec->sliced.waiting, &sliced->link);
     exec_sliced_start_later(call->exec);
+    return true;
+}
+
+bool call_slice_unit(struct call *call, const struct key_set *keys)
+{
+    struct exec *exec = call->exec;
+    if (call->sliced != NULL || exec->sliced.unit != NULL) {
+        return false;
+    }
+    struct fiber *fiber = fiber_try_new(SLICED_STACK_LEN);
+    struct sliced *sliced = fiber != NULL ? sliced_try_new(call) : NULL;
+    if (sliced == NULL) {
+        if (fiber != NULL) {
+            fiber_free(fiber);
+        }
+        return false;
+    }
+    sliced->mode = SLICE_EDITS;
+    sliced->fiber = fiber;
+    call->sliced = sliced;
+    session_suspend(call->session, sliced_on_cancel, sliced);
+    unit_set(exec, sliced, keys);
+    list_push_back(&exec->sliced.running, &sliced->link);
+    exec->sliced.running_count++;
+    work_add(exec->work, &sliced->job, sliced_on_step);
     return true;
 }
 

@@ -80,6 +80,12 @@ static inline bool call_edit_yield_at(struct call *call, uint32_t index, struct 
     return step % SLICED_STEP != 0 || call_edit_yield(call, index, place);
 }
 
+struct key_set;
+
+/* Runs EXEC in slices on behalf of a primary: until it ends nobody else sees one of `keys`, which
+ * must stay until then. False: it cannot; do it in one step. */
+bool call_slice_unit(struct call *call, const struct key_set *keys);
+
 /* Behind the last yield of such a command: lets go of its keys, so that the value at `place` may
  * move, and makes `place` valid again. False: the value has gone with its database (an order from a
  * primary that could not wait): there is nothing left to do. */

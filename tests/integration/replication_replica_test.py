@@ -472,6 +472,36 @@ class Slices(Pair):
         self.begin()
         self.replica.stop()
 
+    def test_a_long_transaction_is_seen_whole(self):
+        self.up.call("DEL", "source")
+        keys = ["k%d" % n for n in range(3000)]
+        count = """for round = 1, 20 do for i = 1, #KEYS do redis.call('INCR', KEYS[i]) end end
+                   return redis.call('SADD', 'rounds', ARGV[1])"""
+        with Conn(self.primary.port, timeout=SLOW) as writer:
+            for number in range(5):
+                writer.send_command("EVAL", count, len(keys), *keys, number)
+            seen = set()
+            while self.offset(self.down) < int(info(self.up)["master_repl_offset"]) \
+                    or self.down.call("SCARD", "rounds") < 5:
+                values = self.down.call("MGET", keys[0], keys[1500], keys[-1])
+                self.assertEqual(len(set(values)), 1, values)
+                self.assertIn(self.down.call("DBSIZE"), (1, 3002))
+                seen.add(values[0])
+            self.assertTrue(seen <= {None, b"20", b"40", b"60", b"80", b"100"}, seen)
+            for _ in range(5):
+                writer.read()
+        self.assert_same_data()
+
+    def test_a_transaction_that_clears_all_keys_is_seen_whole(self):
+        self.up.call("FLUSHALL")
+        clear = "redis.call('FLUSHALL') for i = 1, 500 do redis.call('SET', 'c' .. i, ARGV[1]) end"
+        for number in range(5):
+            self.up.send_command("EVAL", clear, 0, number)
+            for _ in range(200):
+                self.assertIn(self.down.call("DBSIZE"), (0, 500))
+            self.up.read()
+        self.assert_same_data()
+
     def test_readers_of_its_keys_hold_the_stream_back_for_a_while_only(self):
         with Conn(self.replica.port, timeout=SLOW) as reader:
             for _ in range(20):

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "exec/exec.h"
+#include "exec/multi.h"
 #include "keyspace/pin.h"
 #include "tests/unit/exec/fixture.h"
 #include "types/string/string.h"
@@ -202,6 +203,8 @@ static const struct command rows[] = {
      .keys = {{.first = 1, .access = KEY_RM}},
      TEXTS},
     {.name = "clear", .run = ok_run, .arity = 1, .flags = CMD_WRITE, TEXTS},
+    {.name = "exec", .run = multi_run, .arity = 1, .flags = CMD_NOT_QUEUED, TEXTS},
+    {.name = "count", .run = ok_run, .arity = 1, .flags = CMD_READONLY, TEXTS},
     {.name = "role", .run = ok_run, .arity = 1, .flags = CMD_AFTER_WRITES, TEXTS},
     {.name = "script", .run = ok_run, .arity = 1, .flags = CMD_NO_SCRIPT | CMD_MAY_PARK, TEXTS},
 };
@@ -504,6 +507,63 @@ TEST(sliced, what_a_primary_says_is_done_in_slices_and_not_answered)
     CHECK(!is_suspended(&bed.other) && bed.trace.ended == 1);
     CHECK(reply_is_empty(&bed.other.reply) && bed.other.wake_count > 0);
     CHECK_SAY(&bed.fixture, "look a", "+OK\r\n");
+    bed_deinit(&bed);
+}
+
+/* A transaction of a primary, of so many long commands. */
+static void begin_unit(struct bed *bed, const char *line, unsigned count)
+{
+    bed->other.session.flags |= SESSION_PRIMARY;
+    CHECK(multi_begin(&bed->other.session));
+    for (unsigned i = 0; i < count; i++) {
+        CHECK(is_text(other_says(bed, line), "+QUEUED\r\n"));
+    }
+    CHECK(is_text(other_says(bed, "exec"), ""));
+    CHECK(is_suspended(&bed->other) && bed->trace.ended == 0);
+    step(bed);
+    CHECK(bed->trace.ended > 0 && bed->trace.ended < count);
+}
+
+TEST(sliced, a_transaction_of_a_primary_is_done_command_by_command_and_seen_as_one)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    begin_unit(&bed, "change a", 40);
+    CHECK(!exec_is_whole(bed.fixture.exec));
+    CHECK_SAY(&bed.fixture, "look b", "+OK\r\n");
+    CHECK_SAY(&bed.fixture, "edit b", "+OK\r\n");
+    CHECK_SAY(&bed.fixture, "look a", "(later)");
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 40 && bed.trace.units == 1 && !is_suspended(&bed.other));
+    CHECK(!multi_is_on(&bed.other.session) && exec_is_whole(bed.fixture.exec));
+    CHECK_SAY(&bed.fixture, "look a", "+OK\r\n");
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_looks_at_all_keys_waits_for_a_transaction_of_a_primary)
+{
+    struct bed bed;
+    bed_init(&bed);
+    begin_unit(&bed, "change a", 40);
+    CHECK_SAY(&bed.fixture, "count", "(later)");
+    work_drain(&bed.fixture.work);
+    CHECK_SAY(&bed.fixture, "count", "+OK\r\n");
+    bed_deinit(&bed);
+}
+
+TEST(sliced, what_cannot_wait_has_a_transaction_of_a_primary_done_at_once)
+{
+    struct bed bed;
+    bed_init(&bed);
+    begin_unit(&bed, "change a", 40);
+    struct slice args[] = {slice_from_text("edit"), slice_from_text("a")};
+    exec_run_inner(bed.fixture.exec, &bed.fixture.client.session, args, 2, 0);
+    CHECK(bed.trace.ended == 40 && !is_suspended(&bed.other));
+    bed.trace.ended = 0;
+    begin_unit(&bed, "change a", 40);
+    CHECK(exec_finish_session(bed.fixture.exec, &bed.other.session));
+    CHECK(bed.trace.ended == 40);
     bed_deinit(&bed);
 }
 
