@@ -122,7 +122,7 @@ static void hsetnx_run(struct call *call)
     if (!call_find_place(call, 1, VALUE_HASH, &place)) {
         return;
     }
-    if (hashes_find(call, place.value, call->args.at[2], &pair)) {
+    if (hashes_peek(call, place.value, call->args.at[2], &pair)) {
         reply_integer(call->out, 0);
         return;
     }
@@ -164,7 +164,7 @@ static bool find_hash(struct call *call, struct value **value)
 static void reply_field(struct call *call, const struct value *value, struct slice field)
 {
     struct hash_pair pair;
-    if (hashes_find(call, value, field, &pair)) {
+    if (hashes_peek(call, value, field, &pair)) {
         hashes_reply_item(call->out, &pair.text);
     } else {
         reply_null(call->out);
@@ -202,7 +202,7 @@ static void hexists_run(struct call *call)
     struct value *value;
     struct hash_pair pair;
     if (find_hash(call, &value)) {
-        reply_integer(call->out, hashes_find(call, value, call->args.at[2], &pair));
+        reply_integer(call->out, hashes_peek(call, value, call->args.at[2], &pair));
     }
 }
 
@@ -214,7 +214,7 @@ static void hstrlen_run(struct call *call)
     if (!find_hash(call, &value)) {
         return;
     }
-    bool is_there = hashes_find(call, value, call->args.at[2], &pair);
+    bool is_there = hashes_peek(call, value, call->args.at[2], &pair);
     reply_count(call->out, is_there ? hash_text_len(&pair.text) : 0);
 }
 

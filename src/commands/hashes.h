@@ -41,6 +41,14 @@ static inline bool hashes_find(const struct call *call, const struct value *valu
            (pair->expire_ms < 0 || !hash_pair_is_hidden(pair, call_hidden_ms(call)));
 }
 
+/* The same for whoever does not ask when the field expires: the pair does not tell. */
+static inline bool hashes_peek(const struct call *call, const struct value *value,
+                               struct slice field, struct hash_pair *pair)
+{
+    return value != NULL &&
+           hash_find_shown(value, field, hash_is_volatile(value) ? call_hidden_ms(call) : 0, pair);
+}
+
 static inline void hashes_reply_item(struct reply *out, const struct pack_item *item)
 {
     if (item->data != NULL) {

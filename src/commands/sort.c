@@ -122,8 +122,8 @@ static bool lookup_read(struct sort_lookup *lookup, const struct value *value, s
         return true;
     }
     struct hash_pair pair;
-    if (value_kind(value) != VALUE_HASH || !hash_find(value, field, &pair) ||
-        hash_pair_is_hidden(&pair, lookup->hidden_ms)) {
+    if (value_kind(value) != VALUE_HASH ||
+        !hash_find_shown(value, field, lookup->hidden_ms, &pair)) {
         return false;
     }
     *text = pack_text(&pair.text, lookup->digits);

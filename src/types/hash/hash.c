@@ -56,6 +56,15 @@ bool hash_find(const struct value *value, struct slice field, struct hash_pair *
     return true;
 }
 
+bool hash_find_shown(const struct value *value, struct slice field, int64_t hidden_ms,
+                     struct hash_pair *pair)
+{
+    if (hidden_ms == 0 && !is_packed(value)) {
+        return hash_body_find_texts(hash_body(value), field, pair);
+    }
+    return hash_find(value, field, pair) && !hash_pair_is_hidden(pair, hidden_ms);
+}
+
 size_t hash_text_len(const struct pack_item *item)
 {
     return item->data != NULL ? item->len : num_i64_text_len(item->number);

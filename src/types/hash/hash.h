@@ -52,6 +52,11 @@ size_t hash_count_shown(const struct value *value, int64_t hidden_ms);
 /* False: there is no such field. O(fields) while packed, then O(1). */
 bool hash_find(const struct value *value, struct slice field, struct hash_pair *pair);
 
+/* The same for readers of the value alone: a field that is hidden is not there, and of another the
+ * expiry is not told. */
+bool hash_find_shown(const struct value *value, struct slice field, int64_t hidden_ms,
+                     struct hash_pair *pair);
+
 /* Bytes of an item's text. */
 size_t hash_text_len(const struct pack_item *item);
 

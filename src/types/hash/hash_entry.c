@@ -56,7 +56,7 @@ void hash_entry_free(void *entry)
 
 /* Another block of `size` bytes for the entry of a slot, with the field in it; the slot's own when
  * that is of the same size class. NULL: no memory. */
-static char *hash_entry_try_remake(const void *entry, size_t old_size, size_t size)
+static inline char *hash_entry_try_remake(const void *entry, size_t old_size, size_t size)
 {
     if (size == old_size || mem_good_size(size) == mem_good_size(old_size)) {
         return hash_entry_marked(entry, false);
@@ -69,7 +69,7 @@ static char *hash_entry_try_remake(const void *entry, size_t old_size, size_t si
 }
 
 /* The slot's entry is `made` from now on. */
-static void hash_slot_take(uint64_t *slot, char *made, size_t old_size)
+static inline void hash_slot_take(uint64_t *slot, char *made, size_t old_size)
 {
     void *entry = table_slot_entry(slot);
     if (made != hash_entry_bytes(entry)) {
@@ -82,7 +82,7 @@ bool hash_entry_try_replace(uint64_t *slot, struct slice text, int64_t stamp_ms)
 {
     const void *entry = table_slot_entry(slot);
     size_t text_at = hash_entry_text_at(entry);
-    size_t old_size = hash_entry_size(entry);
+    size_t old_size = pack_skip(hash_entry_pack(entry), text_at, 1);
     char *made = hash_entry_try_remake(entry, old_size, text_at + hash_text_size(text, stamp_ms));
     if (made == NULL) {
         return false;

@@ -159,6 +159,9 @@ size_t hash_body_memory(const struct hash_body *body, size_t samples);
 void hash_body_check(const struct hash_body *body);
 
 bool hash_body_find(const struct hash_body *body, struct slice field, struct hash_pair *pair);
+
+/* The same without the moment. */
+bool hash_body_find_texts(const struct hash_body *body, struct slice field, struct hash_pair *pair);
 enum hash_put_result hash_body_try_put(struct hash_body *body, struct slice field,
                                        struct slice text, int64_t expire_ms)
     __attribute__((warn_unused_result));
@@ -187,6 +190,7 @@ void hash_change_end(struct hash_body *body, const struct hash_change *change);
 /* A volatile entry has left the table, or is marked no more. */
 void hash_body_forget(struct hash_body *body, uint64_t hash, bool was_stamped);
 
+/* Of a marked entry. */
 int64_t hash_body_moment(const struct hash_body *body, const void *entry);
 bool hash_body_expire(struct hash_body *body, int64_t now_ms, size_t max, hash_expire_fn on_field,
                       void *context);

@@ -30,12 +30,19 @@ static bool hash_entry_is(const void *entry, const void *key)
     return pack_matches(hash_entry_bytes(entry), key);
 }
 
-void hash_entry_pair(const struct hash_body *body, const void *entry, struct hash_pair *pair)
+static void hash_entry_texts(const void *entry, struct hash_pair *pair)
 {
     struct slice pack = hash_entry_pack(entry);
-    size_t text_at = pack_next(pack, 0, &pair->field);
-    pair->expire_ms = hash_body_moment(body, entry);
-    pack_next(pack, text_at, &pair->text);
+    pack_next(pack, pack_next(pack, 0, &pair->field), &pair->text);
+    pair->expire_ms = HASH_NO_EXPIRE;
+}
+
+void hash_entry_pair(const struct hash_body *body, const void *entry, struct hash_pair *pair)
+{
+    hash_entry_texts(entry, pair);
+    if (hash_entry_is_volatile(entry)) {
+        pair->expire_ms = hash_body_moment(body, entry);
+    }
 }
 
 void hash_pair_of(const struct table *table, const void *entry, struct hash_pair *pair)
@@ -159,11 +166,15 @@ void hash_body_check(const struct hash_body *body)
 
 /* ---- Fields ---- */
 
-bool hash_body_find(const struct hash_body *body, struct slice field, struct hash_pair *pair)
+static const void *hash_body_entry(const struct hash_body *body, struct slice field)
 {
     struct pack_wanted wanted = pack_want(field);
-    const void *entry =
-        table_find(&body->table, hash_bytes(body->seed, field), &wanted, hash_entry_is);
+    return table_find(&body->table, hash_bytes(body->seed, field), &wanted, hash_entry_is);
+}
+
+bool hash_body_find(const struct hash_body *body, struct slice field, struct hash_pair *pair)
+{
+    const void *entry = hash_body_entry(body, field);
     if (entry == NULL) {
         return false;
     }
@@ -171,13 +182,43 @@ bool hash_body_find(const struct hash_body *body, struct slice field, struct has
     return true;
 }
 
+bool hash_body_find_texts(const struct hash_body *body, struct slice field, struct hash_pair *pair)
+{
+    const void *entry = hash_body_entry(body, field);
+    if (entry == NULL) {
+        return false;
+    }
+    hash_entry_texts(entry, pair);
+    return true;
+}
+
+/* A field that does not expire gets a value, and will not expire. */
+static enum hash_put_result hash_body_try_put_plain(struct hash_body *body, uint64_t hash,
+                                                    uint64_t *slot, struct slice field,
+                                                    struct slice text)
+{
+    if (slot != NULL) {
+        return hash_entry_try_replace(slot, text, HASH_NO_EXPIRE) ? HASH_REPLACED : HASH_NO_MEMORY;
+    }
+    void *entry = hash_entry_try_new(field, text, HASH_NO_EXPIRE);
+    if (entry == NULL) {
+        return HASH_NO_MEMORY;
+    }
+    table_insert(&body->table, hash, entry);
+    return HASH_ADDED;
+}
+
 enum hash_put_result hash_body_try_put(struct hash_body *body, struct slice field,
                                        struct slice text, int64_t expire_ms)
 {
     struct pack_wanted wanted = pack_want(field);
-    struct hash_change change = {.hash = hash_bytes(body->seed, field), .expire_ms = expire_ms};
-    change.slot = table_find_slot(&body->table, change.hash, &wanted, hash_entry_is);
-    table_will_change(&body->table, change.hash);
+    uint64_t hash = hash_bytes(body->seed, field);
+    uint64_t *slot = table_find_slot(&body->table, hash, &wanted, hash_entry_is);
+    table_will_change(&body->table, hash);
+    if (expire_ms < 0 && (slot == NULL || !hash_entry_is_volatile(table_slot_entry(slot)))) {
+        return hash_body_try_put_plain(body, hash, slot, field, text);
+    }
+    struct hash_change change = {.hash = hash, .slot = slot, .expire_ms = expire_ms};
     if (!hash_change_try_begin(body, &change)) {
         return HASH_NO_MEMORY;
     }

@@ -31,9 +31,6 @@ enum { DUE_BATCH = 32 };
 
 int64_t hash_body_moment(const struct hash_body *body, const void *entry)
 {
-    if (!hash_entry_is_volatile(entry)) {
-        return HASH_NO_EXPIRE;
-    }
     int64_t stamp_ms = hash_entry_stamp(entry);
     if (stamp_ms >= 0) {
         return stamp_ms;
