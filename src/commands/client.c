@@ -5,6 +5,12 @@
 #include "base/num.h"
 #include "commands/commands.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
+
+enum {
+    LINE_SIZE = 16,        /* Elements of a collection that take as long as a line: about 2 us. */
+    SESSIONS_OF_SIZE = 16, /* Sessions that are passed over in the time of an element. */
+};
 
 /* ---- Texts of a session ---- */
 
@@ -68,24 +74,49 @@ static void client_setinfo_run(struct call *call)
 
 /* ---- LIST and INFO ---- */
 
-static void describe_line(struct call *call, struct session *session, struct buf *text)
+/* Lines about sessions. Ten thousand of them are some megabytes, so they are put where they are
+ * sent from, and their length before them at the end. */
+struct session_lines {
+    struct reply lines;
+    struct buf line; /* Of one session. */
+    size_t len;
+};
+
+static void lines_init(struct call *call, struct session_lines *lines)
 {
-    session_describe(session, call->now->wall_ms, text);
-    buf_append_byte(text, '\n');
+    reply_init(&lines->lines, call->out->pool);
+    buf_init(&lines->line);
+    lines->len = 0;
 }
 
-static void reply_text(struct call *call, struct buf *text)
+static void lines_deinit(struct session_lines *lines)
 {
-    reply_verbatim(call->out, "txt", buf_slice(text));
-    buf_deinit(text);
+    reply_deinit(&lines->lines);
+    buf_deinit(&lines->line);
+}
+
+static void lines_add(struct call *call, struct session_lines *lines, struct session *session)
+{
+    lines->line.len = 0;
+    session_describe(session, call->now->wall_ms, &lines->line);
+    buf_append_byte(&lines->line, '\n');
+    reply_raw(&lines->lines, buf_slice(&lines->line));
+    lines->len += lines->line.len;
+}
+
+/* All lines are the reply. */
+static void lines_reply(struct call *call, struct session_lines *lines)
+{
+    reply_verbatim_parts(call->out, "txt", &lines->lines, lines->len);
+    lines_deinit(lines);
 }
 
 static void client_info_run(struct call *call)
 {
-    struct buf text;
-    buf_init(&text);
-    describe_line(call, call->session, &text);
-    reply_text(call, &text);
+    struct session_lines lines;
+    lines_init(call, &lines);
+    lines_add(call, &lines, call->session);
+    lines_reply(call, &lines);
 }
 
 /* "normal", "master", "replica" (or "slave"), "pubsub". */
@@ -112,49 +143,63 @@ static bool read_kind(struct call *call, uint32_t index, enum session_kind *kind
 
 static void list_ids(struct call *call)
 {
-    struct buf text;
-    buf_init(&text);
+    struct session_lines lines;
+    lines_init(call, &lines);
     for (uint32_t at = 3; at < call->args.count; at++) {
         int64_t id;
-        if (!call_i64(call, at, &id, "ERR Invalid client ID")) {
-            buf_deinit(&text);
+        if (!call_i64(call, at, &id, "ERR Invalid client ID") || !call_yield(call)) {
+            lines_deinit(&lines);
             return;
         }
         struct session *session = exec_session_by_id(call->exec, (uint64_t)id);
         if (session != NULL) {
-            describe_line(call, session, &text);
+            lines_add(call, &lines, session);
         }
     }
-    reply_text(call, &text);
+    lines_reply(call, &lines);
 }
 
 /* All sessions, or those of one kind. */
 static void list_sessions(struct call *call, const enum session_kind *kind)
 {
-    struct buf text;
-    struct list *head = exec_sessions(call->exec);
-    buf_init(&text);
-    for (struct list *node = head->next; node != head; node = node->next) {
-        struct session *session = LIST_OWNER(node, struct session, link);
+    struct session_lines lines;
+    struct session_walk walk;
+    struct session *session;
+    bool is_wanted = true;
+    lines_init(call, &lines);
+    exec_walk_begin(call->exec, &walk);
+    while (is_wanted && (session = exec_walk_next(call->exec, &walk)) != NULL) {
         if (kind == NULL || session_kind(session) == *kind) {
-            describe_line(call, session, &text);
+            lines_add(call, &lines, session);
         }
+        is_wanted = call_yield(call);
     }
-    reply_text(call, &text);
+    exec_walk_end(&walk);
+    if (is_wanted) {
+        lines_reply(call, &lines);
+    } else {
+        lines_deinit(&lines);
+    }
 }
 
 /* CLIENT LIST [TYPE type] [ID id ...]. */
 static void client_list_run(struct call *call)
 {
     enum session_kind kind;
+    size_t count = exec_session_count(call->exec);
     if (call->args.count == 2) {
-        list_sessions(call, NULL);
+        if (!call_slice(call, count * LINE_SIZE)) {
+            list_sessions(call, NULL);
+        }
     } else if (call->args.count == 4 && call_is(call, 2, "TYPE")) {
-        if (read_kind(call, 3, &kind)) {
+        if (read_kind(call, 3, &kind) && !call_slice(call, count * LINE_SIZE)) {
             list_sessions(call, &kind);
         }
     } else if (call->args.count > 3 && call_is(call, 2, "ID")) {
-        list_ids(call);
+        size_t ids = call->args.count - 3;
+        if (!call_slice(call, ids * (LINE_SIZE + count / SESSIONS_OF_SIZE))) {
+            list_ids(call);
+        }
     } else {
         reply_error(call->out, ERR_SYNTAX);
     }
@@ -264,11 +309,14 @@ static void client_kill_run(struct call *call)
     }
     bool is_self_hit = false;
     int64_t killed = 0;
-    struct list *head = exec_sessions(call->exec);
-    struct list *next;
-    for (struct list *node = head->next; node != head; node = next) {
-        next = node->next;
-        struct session *session = LIST_OWNER(node, struct session, link);
+    struct session_walk walk;
+    struct session *session;
+    if (call_slice(call, exec_session_count(call->exec))) {
+        return;
+    }
+    exec_walk_begin(call->exec, &walk);
+    while ((session = exec_walk_next(call->exec, &walk)) != NULL) {
+        call_yield(call); /* Should its client leave, the others go all the same. */
         bool is_self = session == call->session;
         if ((is_self && filter.skips_self) || (session->flags & SESSION_CLOSE_NOW) != 0 ||
             !filter_fits(&filter, session)) {
@@ -280,6 +328,7 @@ static void client_kill_run(struct call *call)
             session_close(session, false);
         }
     }
+    exec_walk_end(&walk);
     if (call->args.count > 3) {
         reply_integer(call->out, killed);
     } else if (killed != 0) {
@@ -287,7 +336,7 @@ static void client_kill_run(struct call *call)
     } else {
         reply_error(call->out, "ERR No such client");
     }
-    if (is_self_hit) {
+    if (is_self_hit && call->session->ops != NULL) {
         session_close(call->session, true);
     }
 }

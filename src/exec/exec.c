@@ -95,6 +95,7 @@ struct exec *exec_new(const struct exec_options *options)
     exec->slow_us = -1;
     exec->session_next_id = 1;
     list_init(&exec->sessions);
+    list_init(&exec->session_walks);
     blocks_init(exec);
     exec_set_gate(exec, GATE_AUTH, auth_gate, NULL);
     exec_set_gate(exec, GATE_PAUSE, exec_pause_gate, exec);
@@ -158,6 +159,41 @@ struct session *exec_session_by_id(struct exec *exec, uint64_t id)
         }
     }
     return NULL;
+}
+
+void exec_walk_begin(struct exec *exec, struct session_walk *walk)
+{
+    walk->next = exec->sessions.next;
+    walk->id_end = exec->session_next_id;
+    list_push_back(&exec->session_walks, &walk->link);
+}
+
+struct session *exec_walk_next(struct exec *exec, struct session_walk *walk)
+{
+    if (walk->next == &exec->sessions) {
+        return NULL;
+    }
+    struct session *session = LIST_OWNER(walk->next, struct session, link);
+    walk->next = walk->next->next;
+    return session->id < walk->id_end ? session : NULL;
+}
+
+void exec_walk_end(struct session_walk *walk)
+{
+    list_remove(&walk->link);
+}
+
+void exec_forget_session(struct exec *exec, struct session *session)
+{
+    for (struct list *node = exec->session_walks.next; node != &exec->session_walks;
+         node = node->next) {
+        struct session_walk *walk = LIST_OWNER(node, struct session_walk, link);
+        if (walk->next == &session->link) {
+            walk->next = session->link.next;
+        }
+    }
+    list_remove(&session->link);
+    exec->session_count--;
 }
 
 struct session *exec_client(const struct exec *exec)

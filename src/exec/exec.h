@@ -342,6 +342,17 @@ struct list *exec_sessions(struct exec *exec); /* struct session.link, oldest fi
 uint64_t exec_session_count(const struct exec *exec);
 struct session *exec_session_by_id(struct exec *exec, uint64_t id); /* O(sessions) */
 
+/* A walk over the sessions that were there at its beginning, oldest first. It may last over turns:
+ * one that goes meanwhile is passed over. */
+struct session_walk {
+    struct list link;  /* Of the walks under way. */
+    struct list *next; /* The link of the next session, or the list's head. */
+    uint64_t id_end;   /* Of the first session that came too late. */
+};
+void exec_walk_begin(struct exec *exec, struct session_walk *walk);
+struct session *exec_walk_next(struct exec *exec, struct session_walk *walk); /* NULL: the end. */
+void exec_walk_end(struct session_walk *walk);
+
 /* The session whose command is being executed, whoever executes on its behalf (EXEC, a script); or
  * NULL. */
 struct session *exec_client(const struct exec *exec);

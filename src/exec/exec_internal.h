@@ -135,6 +135,7 @@ struct exec {
     struct aside *aside;                      /* NULL until something ran aside. */
 
     struct list sessions;
+    struct list session_walks; /* struct session_walk.link: walks under way. */
     uint64_t session_count;
     uint64_t session_next_id;
 
@@ -181,6 +182,9 @@ void multi_spoil(struct session *session);
 void exec_unit_end(struct exec *exec);
 void exec_unit_end_for(struct exec *exec, struct session *session);
 void exec_settle_for(struct exec *exec, struct session *session);
+
+/* exec.c: a session goes; walks that are at it go on behind it. */
+void exec_forget_session(struct exec *exec, struct session *session);
 
 /* session.c: moves CLIENT REPLY's state on after a command. */
 void session_reply_moved(struct session *session);

@@ -74,8 +74,7 @@ void session_deinit(struct session *session)
     multi_end(session);
     hooks_run(&session->exec->close_hooks, session);
     if (list_is_linked(&session->link)) {
-        list_remove(&session->link);
-        session->exec->session_count--;
+        exec_forget_session(session->exec, session);
     }
     mem_free(session->name);
     mem_free(session->lib_name);

@@ -550,6 +550,19 @@ void reply_verbatim(struct reply *out, const char format[3], struct slice text)
     end_line(out);
 }
 
+void reply_verbatim_parts(struct reply *out, const char format[3], struct reply *text, size_t len)
+{
+    if (out->protocol == 2) {
+        reply_number(out, '$', (int64_t)len);
+    } else {
+        reply_number(out, '=', (int64_t)len + 4);
+        reply_raw(out, slice_of(format, 3));
+        reply_raw(out, slice_of(":", 1));
+    }
+    reply_splice(out, text);
+    end_line(out);
+}
+
 /* ---- Aggregates of a count not yet known ---- */
 
 void reply_begin(struct reply *out, struct reply_mark *mark, char kind)

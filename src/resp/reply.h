@@ -211,6 +211,9 @@ void reply_bool(struct reply *out, bool value);             /* #t or :1 */
 void reply_big_number(struct reply *out, struct slice digits); /* (digits or a bulk. */
 void reply_verbatim(struct reply *out, const char format[3], struct slice text); /* =txt: or bulk */
 
+/* The same for a text that lies in `text` already, `len` raw bytes; it is empty then. O(1). */
+void reply_verbatim_parts(struct reply *out, const char format[3], struct reply *text, size_t len);
+
 /* An aggregate whose count is known only at its end. Everything written between begin and end
  * becomes its content; marks nest as brackets do. `kind` is '*', '%', '~' or '>', and the count of
  * '%' is of pairs (RESP2 writes '*' with doubled count for '%'). O(1): content that fits behind the

@@ -685,6 +685,70 @@ class NamedFields(Case):
         self.assertEqual(self.call("EXISTS", "h"), 0)
 
 
+class Clients(Case):
+    """So many clients that telling of them, or closing them, takes slices."""
+
+    def setUp(self):
+        super().setUp()
+        self.crowd = [self.connect() for _ in range(1200)]
+        self.ids = [conn.call("CLIENT", "ID") for conn in self.crowd]
+
+    def tearDown(self):
+        for conn in self.crowd + [self.conn]:
+            conn.close()
+        self.conn = self.connect()
+        wait_until(lambda: b"connected_clients:1\r" in self.call("INFO", "clients"), what="their end")
+        super().tearDown()
+
+    @staticmethod
+    def told(text):
+        return [int(dict(word.split("=", 1) for word in line.split(" "))["id"])
+                for line in text.decode().splitlines()]
+
+    def test_all_are_listed_once(self):
+        told = self.told(self.call("CLIENT", "LIST"))
+        self.assertEqual(len(told), 1201)
+        self.assertEqual(len(set(told)), 1201)
+        self.assertLessEqual(set(self.ids), set(told))
+        self.assertEqual(sorted(self.told(self.call("CLIENT", "LIST", "TYPE", "normal"))), sorted(told))
+        self.assertEqual(self.call("CLIENT", "LIST", "TYPE", "pubsub"), b"")
+        self.assertEqual(self.told(self.call("CLIENT", "LIST", "ID", *self.ids[::-1], 123456789)), self.ids[::-1])
+        self.assertEqual(self.call("CLIENT", "LIST", "ID", *self.ids, "x"), "ERR Invalid client ID")
+        with self.connect() as conn:
+            conn.call("HELLO", 3)
+            text = conn.call("CLIENT", "LIST")
+            self.assertEqual(len(self.told(text if isinstance(text, bytes) else bytes(text))), 1202)
+
+    def test_they_may_go_and_come_meanwhile(self):
+        with self.connect() as lister:
+            for start in range(0, 1000, 200):
+                lister.send_command("CLIENT", "LIST")
+                for conn in self.crowd[start:start + 200]:
+                    conn.close()
+                late = self.connect()
+                self.crowd.append(late)
+                late.call("PING")
+                told = self.told(lister.read())
+                self.assertEqual(len(told), len(set(told)))
+                self.assertLessEqual(set(self.ids[1000:]), set(told))
+
+    def test_all_are_killed_and_who_ordered_it_may_leave(self):
+        with self.connect() as killer:
+            self.assertEqual(killer.call("CLIENT", "KILL", "ID", self.ids[5], "TYPE", "normal"), 1)
+            self.assertGreaterEqual(killer.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), 1199)
+            wait_until(lambda: b"connected_clients:1\r" in killer.call("INFO", "clients"), what="their end")
+            self.crowd = [self.connect() for _ in range(1200)]
+            killer.send_command("CLIENT", "KILL", "TYPE", "normal")
+        for conn in self.crowd:
+            with self.assertRaises(ConnectionError):
+                conn.read()
+        with self.connect() as conn:
+            self.crowd = [self.connect() for _ in range(1200)]
+            self.assertEqual([one.call("PING") for one in self.crowd], ["PONG"] * 1200)
+            conn.send_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "no")
+            self.assertGreaterEqual(conn.read(), 1201)
+
+
 class Streams(Case):
     """Streams with many entries and many that are pending."""
 

@@ -122,6 +122,36 @@ TEST(session, description_is_a_line_of_client_list)
     fixture_deinit(&fixture);
 }
 
+TEST(session, a_walk_goes_on_when_sessions_go_and_ends_before_those_that_came)
+{
+    enum { COUNT = 5 };
+    struct fixture fixture;
+    struct fake_client clients[COUNT + 1];
+    struct session_walk walk, other;
+    fixture_init(&fixture);
+    for (int i = 0; i < COUNT; i++) {
+        fake_open(&fixture, &clients[i], "127.0.0.1:2000");
+    }
+    exec_walk_begin(fixture.exec, &walk);
+    exec_walk_begin(fixture.exec, &other);
+    CHECK(exec_walk_next(fixture.exec, &walk) == &fixture.client.session);
+    CHECK(exec_walk_next(fixture.exec, &walk) == &clients[0].session);
+    fake_shut(&clients[0]);
+    fake_shut(&clients[1]);
+    fake_shut(&clients[2]);
+    CHECK(exec_walk_next(fixture.exec, &walk) == &clients[3].session);
+    fake_open(&fixture, &clients[COUNT], "127.0.0.1:2000");
+    fake_shut(&clients[4]);
+    CHECK(exec_walk_next(fixture.exec, &walk) == NULL);
+    exec_walk_end(&walk);
+    CHECK(exec_walk_next(fixture.exec, &other) == &fixture.client.session);
+    fake_shut(&clients[3]);
+    fake_shut(&clients[COUNT]);
+    CHECK(exec_walk_next(fixture.exec, &other) == NULL);
+    exec_walk_end(&other);
+    fixture_deinit(&fixture);
+}
+
 TEST(session, kinds)
 {
     struct session session = {0};
