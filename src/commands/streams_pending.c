@@ -232,7 +232,7 @@ static bool claim_take(struct claim *claim, struct stream_pending *pending)
     if (claim->retry_count >= 0) {
         pending->delivery_count = (uint64_t)claim->retry_count;
     } else if (!claim->is_id_only) {
-        pending->delivery_count++;
+        stream_pending_count(pending);
     }
     if (claim->is_id_only) {
         streams_reply_id(call->out, pending->id);

@@ -241,7 +241,7 @@ static void group_advance(const struct value *value, struct stream_group *group,
     }
     stream_group_will_change(group);
     if (group->entries_read != STREAM_COUNT_UNKNOWN && !stream_has_tombstone_from(value, id)) {
-        group->entries_read++;
+        group->entries_read += group->entries_read < STREAM_COUNT_MAX;
     } else if (stream_meta(value)->entries_added != 0) {
         group->entries_read = stream_count_until(value, id);
     }
@@ -333,7 +333,7 @@ static void read_history(struct read *read, uint32_t key, const struct read_plac
         if (streams_reply_entry_at(call->out, place->value, pending->id)) {
             stream_pending_will_change(place->group, pending);
             pending->delivered_ms = call->now->wall_ms;
-            pending->delivery_count++;
+            stream_pending_count(pending);
         } else {
             reply_array(call->out, 2);
             streams_reply_id(call->out, pending->id);

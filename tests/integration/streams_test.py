@@ -383,6 +383,26 @@ class Groups(Streams):
         self.assertEqual(self.call("XAUTOCLAIM", "s", "g", "ann", "0", "0", "COUNT", "0"), "ERR COUNT must be > 0")
         self.assertEqual(self.call("XAUTOCLAIM", "s", "no", "ann", "0", "0"), "NOGROUP No such key 's' or consumer group 'no'")
 
+    def test_counters_stop_at_the_largest_number(self):
+        if not self.is_ouro():
+            self.skipTest("in Redis they go on with the smallest number")
+        most = 2 ** 63 - 1
+        self.add("s", "1-1", "2-1")
+        self.call("XGROUP", "CREATE", "s", "g", "0", "ENTRIESREAD", most)
+        self.call("XSETID", "s", "2-1", "ENTRIESADDED", most)
+        self.add("s", "3-1")
+        self.assertEqual(self.about("s")[b"entries-added"], most)
+        self.call("XREADGROUP", "GROUP", "g", "ann", "STREAMS", "s", ">")
+        self.assertEqual(self.groups("s")[0][b"entries-read"], most)
+        self.call("XCLAIM", "s", "g", "ann", "0", "1-1", "RETRYCOUNT", most, "JUSTID")
+        self.call("XCLAIM", "s", "g", "ann", "0", "1-1")
+        self.call("XREADGROUP", "GROUP", "g", "ann", "STREAMS", "s", "0")
+        self.assertEqual(self.call("XPENDING", "s", "g", "-", "+", "1")[0][3], most)
+        # What is told of it can be read again.
+        self.assertEqual(self.call("RESTORE", "t", "0", self.call("DUMP", "s")), "OK")
+        self.assertEqual(self.groups("t"), self.groups("s"))
+        self.assertEqual(self.call("XPENDING", "t", "g", "-", "+", "1")[0][3], most)
+
     def test_times_of_consumers(self):
         if not self.is_ouro():
             self.skipTest("newer than redis-server 7.0")

@@ -315,7 +315,7 @@ static enum codec_result read_pending(struct reading *reading, struct codec_stre
         return CODEC_NO_MEMORY;
     }
     pending->delivered_ms = (int64_t)delivered_ms;
-    pending->delivery_count = delivery_count;
+    pending->delivery_count = delivery_count < STREAM_COUNT_MAX ? delivery_count : STREAM_COUNT_MAX;
     stream->pending_left--;
     return CODEC_OK;
 }

@@ -282,8 +282,10 @@ void stream_set_last_id(struct value *value, struct stream_id last_id)
 void stream_set_counters(struct value *value, uint64_t entries_added,
                          struct stream_id max_deleted_id)
 {
-    stream_of(value)->meta.entries_added = entries_added;
-    stream_of(value)->meta.max_deleted_id = max_deleted_id;
+    struct stream_meta *meta = &stream_of(value)->meta;
+    entries_added = entries_added < STREAM_COUNT_MAX ? entries_added : STREAM_COUNT_MAX;
+    meta->entries_added = entries_added > meta->count ? entries_added : meta->count;
+    meta->max_deleted_id = max_deleted_id;
 }
 
 int64_t stream_count_until(const struct value *value, struct stream_id id)
@@ -344,7 +346,7 @@ bool stream_try_add(struct value *value, const struct stream_add *add)
         stream->meta.first_id = add->id;
     }
     stream->meta.count++;
-    stream->meta.entries_added++;
+    stream->meta.entries_added += stream->meta.entries_added < STREAM_COUNT_MAX;
     stream->meta.last_id = add->id;
     return true;
 }
@@ -787,7 +789,8 @@ static void stream_check(const struct value *value)
             break;
         }
     }
-    ASSERT(count == stream->meta.count);
+    ASSERT(count == stream->meta.count && count <= stream->meta.entries_added);
+    ASSERT(stream->meta.entries_added <= STREAM_COUNT_MAX);
     ASSERT(count > 0 || stream_id_is_zero(stream->meta.first_id));
     ASSERT(stream_id_compare(last, stream->meta.last_id) <= 0);
     groups_check(&stream->groups);

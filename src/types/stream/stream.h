@@ -59,8 +59,12 @@ struct stream_meta {
     struct stream_id first_id;       /* Of the first entry; zero when there are none. */
     struct stream_id last_id;        /* The highest there ever was. */
     struct stream_id max_deleted_id; /* The highest that was deleted, not trimmed. */
-    uint64_t entries_added;          /* Ever. */
+    uint64_t entries_added;          /* Ever; from `count` to STREAM_COUNT_MAX. */
 };
+
+/* Clients may set counters to what they like, and counters are told as signed numbers: at this one
+ * they stop, or what is told of them, files included, could not be read again. */
+#define STREAM_COUNT_MAX INT64_MAX
 
 /* An empty stream. NULL: no memory. */
 struct value *stream_try_new(struct slice key, bool has_expire) __attribute__((warn_unused_result));
@@ -69,7 +73,8 @@ struct value *stream_try_new(struct slice key, bool has_expire) __attribute__((w
 const struct stream_meta *stream_meta(const struct value *value);
 size_t stream_node_count(const struct value *value);
 
-/* What XSETID and loading set. `last_id` is not below the last entry's. */
+/* What XSETID and loading set. `last_id` is not below the last entry's; `entries_added` is put
+ * within its bounds. */
 void stream_set_last_id(struct value *value, struct stream_id last_id);
 void stream_set_counters(struct value *value, uint64_t entries_added,
                          struct stream_id max_deleted_id);
@@ -198,9 +203,9 @@ bool stream_has_tombstone_from(const struct value *value, struct stream_id first
 /* An entry that was delivered and not acknowledged yet. In the order of its group and of its
  * consumer. */
 struct stream_pending {
-    struct stream_id id;  /* The entry may be gone. */
-    int64_t delivered_ms; /* Wall clock of the last delivery. */
-    uint64_t delivery_count;
+    struct stream_id id;              /* The entry may be gone. */
+    int64_t delivered_ms;             /* Wall clock of the last delivery. */
+    uint64_t delivery_count;          /* At most STREAM_COUNT_MAX. */
     struct stream_consumer *consumer; /* Never NULL in a finished group. */
 
     uint32_t picture;   /* Private, as all below: the picture that these are of; 0: none. */
@@ -236,6 +241,12 @@ struct stream_group {
 void stream_group_will_change(struct stream_group *group);
 void stream_consumer_will_change(struct stream_group *group, struct stream_consumer *consumer);
 void stream_pending_will_change(struct stream_group *group, struct stream_pending *pending);
+
+/* It was delivered once more. */
+static inline void stream_pending_count(struct stream_pending *pending)
+{
+    pending->delivery_count += pending->delivery_count < STREAM_COUNT_MAX;
+}
 
 static inline struct slice stream_group_name(const struct stream_group *group)
 {

@@ -133,6 +133,21 @@ TEST(stream, what_a_group_has_read_is_counted_while_that_can_be_known)
     bed_deinit(&bed);
 }
 
+TEST(stream, counters_that_somebody_sets_keep_their_bounds)
+{
+    struct bed bed;
+    bed_init(&bed);
+    CHECK(add(&bed, 1, 0, slice_from_text("v")) && add(&bed, 2, 0, slice_from_text("v")));
+    stream_set_counters(bed.value, 1, STREAM_ID_MIN);
+    CHECK(stream_meta(bed.value)->entries_added == 2);
+    stream_set_counters(bed.value, UINT64_MAX, STREAM_ID_MIN);
+    CHECK(stream_meta(bed.value)->entries_added == STREAM_COUNT_MAX);
+    CHECK(add(&bed, 3, 0, slice_from_text("v")));
+    CHECK(stream_meta(bed.value)->entries_added == STREAM_COUNT_MAX);
+    CHECK(stream_count_until(bed.value, (struct stream_id){3, 0}) == STREAM_COUNT_MAX);
+    bed_deinit(&bed);
+}
+
 TEST(stream, many_nodes_and_pending_entries_are_freed_in_slices)
 {
     struct bed bed;
