@@ -60,8 +60,7 @@ struct exec_sliced {
     struct sliced *teller;           /* Whose effects are a unit that is still open; or NULL. */
     struct sliced *unit;             /* The transaction of a primary that is under way; or NULL. */
     const struct key_set *unit_keys; /* With it: the keys that it names. */
-    uint32_t running_count;
-    bool is_start_barred; /* Until those who were held have had their turn. */
+    bool is_start_barred;            /* Until those who were held have had their turn. */
 };
 
 struct exec {

@@ -70,8 +70,8 @@
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
 #include "exec/key_set.h"
+#include "exec/sliced_internal.h"
 #include "keyspace/pin.h"
-#include "resp/parse.h"
 
 enum {
 #ifdef OURO_HOSTILE
@@ -81,7 +81,7 @@ enum {
     SLICED_HAND_MIN = 1,
 #else
     SLICE_US = 40,
-    SLICED_RUNNING_MAX = 16,    /* Stacks at a time. */
+    SLICED_RUNNING_MAX = 16,    /* Stacks at a time, and as many again in a pause. */
     SLICED_OUT_MAX = 256 << 10, /* Unsent bytes at which a call waits for its client. */
     SLICED_HAND_MIN = 32 << 10, /* Bytes that are handed over before a slice is over. */
 #endif
@@ -92,38 +92,6 @@ enum {
 #else
     SLICED_STACK_LEN = 128 << 10,
 #endif
-};
-
-struct sliced {
-    struct work_job job;
-    struct list link; /* Waiting or running. */
-    struct exec *exec;
-    struct session *session;  /* NULL: gone. */
-    struct session *stand_in; /* Owned; for a call whose session has gone. */
-    struct fiber *fiber;      /* NULL: has not begun. */
-    struct call call;
-    struct reply out;   /* What is not handed over yet. */
-    struct reply aside; /* Pushes that came meanwhile. */
-    struct pin *pins;   /* Owned. */
-    size_t pin_count;
-    struct resp_parser kept; /* Holds the arguments when the client's parser did. */
-    struct blob **blobs;     /* Owned, as their references: of each argument, or NULL; or NULL. */
-    enum slice_mode mode;
-    bool has_begun;
-    bool is_inside;    /* Is what runs just now. */
-    bool is_resting;   /* Until its client has read. */
-    bool is_hurried;   /* Somebody waits for it. */
-    bool is_finishing; /* Somebody cannot wait. */
-    bool is_given_up;  /* Nobody wants the result. */
-    bool may_send;     /* The last yield said so. */
-    bool must_block;   /* Nothing is there any more that it could have: see exec_sliced_block. */
-    int64_t deadline_us;
-    uint64_t ns;     /* Spent so far. */
-    uint64_t hits;   /* The keyspace's counters before its lookups, which the handler's first run */
-    uint64_t misses; /* counted already. */
-    enum { SLICED_FRESH, SLICED_LOOKING, SLICED_GOING } stage; /* Not run yet; before a yield. */
-    size_t size;
-    struct slice args[]; /* Then their bytes. */
 };
 
 static bool sliced_on_step(struct work_job *job);
@@ -568,7 +536,6 @@ static void sliced_end(struct sliced *sliced)
     struct session *session = sliced->session;
     fiber_free(sliced->fiber);
     list_remove(&sliced->link);
-    exec->sliced.running_count--;
     forget_lookups(sliced);
     sliced->call.sliced = NULL;
     sliced_unpin_all(sliced);
@@ -620,7 +587,6 @@ static bool sliced_begin(struct sliced *sliced)
         return true;
     }
     list_push_back(&exec->sliced.running, &sliced->link);
-    exec->sliced.running_count++;
     work_add(exec->work, &sliced->job, sliced_on_step);
     return true;
 }
@@ -633,14 +599,43 @@ void exec_sliced_hurry_all(struct exec *exec)
     }
 }
 
+/* Whose turn it is, or NULL. In a pause readers pass by stores that have not begun, and by whoever
+ * is held back by those that rest: they would wait as long as the pause. */
+static struct sliced *next_to_begin(const struct exec *exec)
+{
+    const struct exec_sliced *all = &exec->sliced;
+    bool is_paused = exec->pause_mode != PAUSE_NONE;
+    if (all->is_start_barred || (!is_paused && !list_is_empty(&all->held))) {
+        return NULL;
+    }
+    for (struct list *node = all->waiting.next; node != &all->waiting; node = node->next) {
+        struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
+        if (!is_paused || !is_write(sliced)) {
+            return sliced;
+        }
+    }
+    return NULL;
+}
+
+/* Stacks in use, but for those that rest in a pause. */
+static unsigned busy_count(const struct exec *exec)
+{
+    const struct list *head = &exec->sliced.running;
+    unsigned count = 0;
+    for (struct list *node = head->next; node != head; node = node->next) {
+        struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
+        count += exec->pause_mode == PAUSE_NONE || !is_write(sliced);
+    }
+    return count;
+}
+
 /* Begins those whose turn it is. Whoever lets others wait starts this again when he is done. */
 static bool start_on_step(struct work_job *job)
 {
     struct exec *exec = LIST_OWNER(job, struct exec, sliced.start_job);
-    struct exec_sliced *all = &exec->sliced;
-    while (!list_is_empty(&all->waiting) && !all->is_start_barred && list_is_empty(&all->held)) {
-        struct sliced *sliced = LIST_OWNER(all->waiting.next, struct sliced, link);
-        if (all->running_count >= SLICED_RUNNING_MAX) {
+    struct sliced *sliced;
+    while ((sliced = next_to_begin(exec)) != NULL) {
+        if (busy_count(exec) >= SLICED_RUNNING_MAX) {
             exec_sliced_hurry_all(exec);
             break;
         }
@@ -657,111 +652,6 @@ void exec_sliced_start_later(struct exec *exec)
     if (!list_is_empty(&all->waiting) && !list_is_linked(&all->start_job.link)) {
         work_add(exec->work, &all->start_job, start_on_step);
     }
-}
-
-/* Takes references to the arguments that are blobs; `*bytes` is what is left to be copied. */
-static bool sliced_take_blobs(struct call *call, struct blob ***blobs, size_t *bytes)
-{
-    *blobs = NULL;
-    *bytes = 0;
-    for (uint32_t i = 0; i < call->args.count; i++) {
-        struct blob *blob = call_take_blob(call, i);
-        if (blob == NULL) {
-            *bytes += call->args.at[i].len;
-            continue;
-        }
-        if (*blobs == NULL) {
-            *blobs = mem_try_alloc(call->args.count * sizeof(**blobs));
-            if (*blobs == NULL) {
-                blob_drop(blob);
-                return false;
-            }
-            memset(*blobs, 0, call->args.count * sizeof(**blobs));
-        }
-        (*blobs)[i] = blob;
-    }
-    return true;
-}
-
-/* The arguments outlive the call's input, copied or as blobs. */
-static void sliced_keep_args(struct sliced *sliced)
-{
-    struct call *call = &sliced->call;
-    char *to = (char *)(sliced->args + call->args.count);
-    for (uint32_t i = 0; i < call->args.count; i++) {
-        struct slice arg = call->args.at[i];
-        if (sliced->blobs != NULL && sliced->blobs[i] != NULL) {
-            sliced->args[i] = slice_of(sliced->blobs[i]->bytes, arg.len);
-            continue;
-        }
-        sliced->args[i] = slice_of(to, arg.len);
-        if (arg.len > 0) {
-            memcpy(to, arg.data, arg.len);
-        }
-        to += arg.len;
-    }
-    call->args.at = sliced->args;
-    call->blobs = sliced->blobs;
-    call->parser = NULL;
-}
-
-/* A call of many arguments, which its client's parser has kept: it takes all of them over as they
- * are, so that this takes no longer the more they are. */
-static struct sliced *sliced_try_take(struct call *call)
-{
-    struct resp_parser kept;
-    struct sliced *sliced = mem_try_alloc(sizeof(*sliced));
-    if (sliced == NULL || !resp_parse_move(call->parser, &kept)) {
-        mem_free(sliced);
-        return NULL;
-    }
-    *sliced = (struct sliced){.call = *call, .kept = kept, .size = sizeof(*sliced)};
-    sliced->call.args = (struct args){.at = kept.args, .count = kept.argc};
-    sliced->call.parser = &sliced->kept;
-    return sliced;
-}
-
-/* The same with copies of the arguments. */
-static struct sliced *sliced_try_copy(struct call *call)
-{
-    struct blob **blobs;
-    size_t bytes;
-    bool has_blobs = sliced_take_blobs(call, &blobs, &bytes);
-    size_t size = sizeof(struct sliced) + call->args.count * sizeof(struct slice) + bytes;
-    struct sliced *sliced = has_blobs ? mem_try_alloc(size) : NULL;
-    if (sliced == NULL) {
-        for (uint32_t i = 0; blobs != NULL && i < call->args.count; i++) {
-            if (blobs[i] != NULL) {
-                blob_drop(blobs[i]);
-            }
-        }
-        mem_free(blobs);
-        return NULL;
-    }
-    *sliced = (struct sliced){.call = *call, .blobs = blobs, .size = size};
-    sliced_keep_args(sliced);
-    return sliced;
-}
-
-static struct sliced *sliced_try_new(struct call *call)
-{
-    bool is_kept = call->parser != NULL && call->parser->partial != NULL;
-    struct sliced *sliced = is_kept ? sliced_try_take(call) : sliced_try_copy(call);
-    if (sliced == NULL) {
-        return NULL;
-    }
-    sliced->exec = call->exec;
-    sliced->session = call->session;
-    list_init(&sliced->job.link);
-    list_init(&sliced->link);
-    reply_init(&sliced->out, call->out->pool);
-    sliced->out.protocol = call->out->protocol;
-    sliced->out.is_muted = call->out->is_muted;
-    reply_init(&sliced->aside, call->out->pool);
-    sliced->aside.protocol = call->out->protocol;
-    sliced->call.out = &sliced->out;
-    sliced->call.sliced = sliced;
-    return sliced;
 }
 
 void call_release_keys(struct call *call)
@@ -870,7 +760,6 @@ bool call_slice_unit(struct call *call, const struct key_set *keys)
     session_suspend(call->session, sliced_on_cancel, sliced);
     unit_set(exec, sliced, keys);
     list_push_back(&exec->sliced.running, &sliced->link);
-    exec->sliced.running_count++;
     work_add(exec->work, &sliced->job, sliced_on_step);
     return true;
 }

@@ -693,6 +693,69 @@ TEST(sliced, writers_rest_during_a_pause)
     bed_deinit(&bed);
 }
 
+/* A reader comes while a store rests for a pause; `blocked` is what another client has asked for
+ * before the pause. */
+static void read_in_a_pause(const char *blocked)
+{
+    struct bed bed;
+    struct fake_client third;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    fake_open(&bed.fixture, &third, "127.0.0.1:3000");
+    say(&bed.fixture, "keep a b");
+    begin(&bed);
+    other_says(&bed, blocked);
+    CHECK(is_suspended(&bed.other));
+    exec_pause(bed.fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
+    say_as(&bed.fixture, &third, "walk a");
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&third) && bed.trace.ended == 1);
+    CHECK(is_suspended(&bed.fixture.client)); /* The other may have been told to try again. */
+    exec_unpause(bed.fixture.exec, PAUSE_BY_CLIENT);
+    work_drain(&bed.fixture.work);
+    exec_tick(bed.fixture.exec);
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&bed.fixture.client) && !is_suspended(&bed.other));
+    fake_shut(&third);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, in_a_pause_readers_pass_by_a_writer_that_is_held_back)
+{
+    read_in_a_pause("edit a");
+}
+
+TEST(sliced, in_a_pause_readers_pass_by_a_store_that_has_not_begun)
+{
+    read_in_a_pause("keep b a");
+}
+
+TEST(sliced, in_a_pause_readers_pass_by_as_many_stores_as_may_run)
+{
+    enum { STORES = 20 };
+    struct bed bed;
+    struct fake_client clients[STORES];
+    bed_init(&bed);
+    for (unsigned i = 0; i < STORES; i++) {
+        char line[32];
+        snprintf(line, sizeof(line), "keep a k%u", i);
+        fake_open(&bed.fixture, &clients[i], "127.0.0.1:3000");
+        say_as(&bed.fixture, &clients[i], line);
+    }
+    step(&bed);
+    exec_pause(bed.fixture.exec, PAUSE_BY_CLIENT, PAUSE_WRITE, bed.fixture.now.wall_ms + 100);
+    CHECK_SAY(&bed.fixture, "walk a", "");
+    work_drain(&bed.fixture.work);
+    CHECK(!is_suspended(&bed.fixture.client) && bed.trace.ended == 1);
+    exec_unpause(bed.fixture.exec, PAUSE_BY_CLIENT);
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 + STORES);
+    for (unsigned i = 0; i < STORES; i++) {
+        fake_shut(&clients[i]);
+    }
+    bed_deinit(&bed);
+}
+
 TEST(sliced, what_is_left_at_the_end_is_given_up)
 {
     struct bed bed;
