@@ -17,6 +17,9 @@
  * taken. Whole spans are forgotten, from the oldest on, some with each command. A cursor that
  * should not hold the history back any more has to be closed by its owner.
  *
+ * A history that is closed goes to a job, which frees some spans at a time; a gigabyte of them was
+ * a step of its own.
+ *
  * A unit of commands gets MULTI before its first command, but only once there is a second. So the
  * bytes of the first are in place when MULTI has to be inserted before them. They are not shown
  * yet: nobody refers to them, and they move up by 15 bytes. Where they are many, or not in the
@@ -50,6 +53,7 @@ enum {
     LEND_LEN_MIN = 64, /* Shorter parts are copied. */
     SPANS_MIN = 2,     /* The first ring. */
     TRIM_MAX = 1,      /* Spans forgotten at a time, above those that came. */
+    FREE_SPANS = 2,    /* Freed in one step. */
 };
 #else
 enum {
@@ -58,6 +62,7 @@ enum {
     LEND_LEN_MIN = 16 * 1024,
     SPANS_MIN = 16,
     TRIM_MAX = 4,
+    FREE_SPANS = 32, /* 8 MiB: about 50 us. */
 };
 #endif
 
@@ -140,6 +145,12 @@ void backlog_init(struct backlog *backlog, size_t *lent_bytes)
 {
     *backlog = (struct backlog){.lent_bytes = lent_bytes, .size = INT64_MAX};
     list_init(&backlog->cursors);
+    list_init(&backlog->rests);
+}
+
+void backlog_set_work(struct backlog *backlog, struct work_queue *work)
+{
+    backlog->work = work;
 }
 
 void backlog_open(struct backlog *backlog, int64_t end)
@@ -150,11 +161,15 @@ void backlog_open(struct backlog *backlog, int64_t end)
     backlog->block_len = BLOCK_LEN_MIN;
 }
 
-void backlog_close(struct backlog *backlog)
+/* Frees `max` spans, the oldest first, and behind the last what else there is. True: all is gone.
+ */
+static bool free_some(struct backlog *backlog, uint64_t max)
 {
-    ASSERT(list_is_empty(&backlog->cursors));
-    for (; backlog->head < backlog->tail; backlog->head++) {
+    for (; backlog->head < backlog->tail && max > 0; backlog->head++, max--) {
         span_free(backlog, span_at(backlog, backlog->head));
+    }
+    if (backlog->head < backlog->tail) {
+        return false;
     }
     if (backlog->block != NULL) {
         block_drop(backlog, backlog->block);
@@ -164,9 +179,77 @@ void backlog_close(struct backlog *backlog)
     mem_free(backlog->spans);
     backlog->spans = NULL;
     backlog->cap = 0;
+    DEBUG_ASSERT(backlog->memory == 0);
+    return true;
+}
+
+/* A history that was closed and is being freed. */
+struct backlog_rest {
+    struct work_job job;
+    struct list link; /* Of backlog.rests. */
+    struct backlog *owner;
+    struct backlog old;
+};
+
+static bool rest_free_some(struct backlog_rest *rest, uint64_t max)
+{
+    size_t before = rest->old.memory;
+    bool is_gone = free_some(&rest->old, max);
+    rest->owner->rest_memory -= before - rest->old.memory;
+    if (is_gone) {
+        list_remove(&rest->link);
+        mem_free_sized(rest, sizeof *rest);
+    }
+    return is_gone;
+}
+
+static bool rest_on_step(struct work_job *job)
+{
+    return rest_free_some(LIST_OWNER(job, struct backlog_rest, job), FREE_SPANS);
+}
+
+/* Moves everything to a job. False: it is little, or there is no memory. */
+static bool leave_rest(struct backlog *backlog)
+{
+    bool is_much = backlog->work != NULL && backlog->tail - backlog->head > FREE_SPANS;
+    struct backlog_rest *rest = is_much ? mem_try_alloc(sizeof *rest) : NULL;
+    if (rest == NULL) {
+        return false;
+    }
+    *rest = (struct backlog_rest){.owner = backlog, .old = *backlog};
+    list_init(&rest->job.link);
+    list_init(&rest->link);
+    list_push_back(&backlog->rests, &rest->link);
+    backlog->rest_memory += backlog->memory;
+    backlog->memory = 0;
+    backlog->spans = NULL;
+    backlog->block = NULL;
+    backlog->cap = 0;
+    backlog->head = backlog->tail;
+    work_add(backlog->work, &rest->job, rest_on_step);
+    return true;
+}
+
+void backlog_close(struct backlog *backlog)
+{
+    ASSERT(list_is_empty(&backlog->cursors));
+    if (!leave_rest(backlog)) {
+        bool is_gone = free_some(backlog, UINT64_MAX);
+        ASSERT(is_gone);
+    }
     backlog->written = backlog->shown;
     backlog->is_open = backlog->is_broken = false;
-    DEBUG_ASSERT(backlog->memory == 0);
+}
+
+void backlog_deinit(struct backlog *backlog)
+{
+    backlog_close(backlog);
+    while (!list_is_empty(&backlog->rests)) {
+        struct backlog_rest *rest = LIST_OWNER(backlog->rests.next, struct backlog_rest, link);
+        work_cancel(backlog->work, &rest->job);
+        bool is_gone = rest_free_some(rest, UINT64_MAX);
+        ASSERT(is_gone);
+    }
 }
 
 int64_t backlog_first(const struct backlog *backlog)

@@ -20,6 +20,7 @@
 #include "base/blob.h"
 #include "base/list.h"
 #include "base/slice.h"
+#include "base/work.h"
 
 /* Consecutive bytes of one blob. */
 struct backlog_span {
@@ -42,6 +43,9 @@ struct backlog {
     size_t memory;              /* Of blocks of its own and of the ring. */
     size_t *lent_bytes;         /* Where orphans are counted; see blob.h. */
     struct list cursors;
+    struct work_queue *work; /* Frees what is closed; NULL: that is freed at once. */
+    struct list rests;       /* What it is freeing, */
+    size_t rest_memory;      /* and the bytes of that. */
     bool is_open;
     bool is_broken; /* Memory did not suffice: bytes are missing, nothing more is taken. */
 };
@@ -61,8 +65,14 @@ void backlog_init(struct backlog *backlog, size_t *lent_bytes);
 /* Begins an empty history that ends at `end`. */
 void backlog_open(struct backlog *backlog, int64_t end);
 
+/* From now on what is closed is freed in slices. `work` outlives the backlog. */
+void backlog_set_work(struct backlog *backlog, struct work_queue *work);
+
 /* Forgets every byte; backlog_end stays what it is. All cursors must be closed. */
 void backlog_close(struct backlog *backlog);
+
+/* The same, and all is freed when it returns. */
+void backlog_deinit(struct backlog *backlog);
 
 static inline bool backlog_is_open(const struct backlog *backlog)
 {
@@ -132,10 +142,10 @@ static inline int64_t backlog_cursor_behind(const struct backlog_cursor *cursor)
 
 /* ---- Figures ---- */
 
-/* Bytes of memory of its own, lent blobs not counted. */
+/* Bytes of memory of its own, lent blobs not counted; those that are being freed included. */
 static inline size_t backlog_memory(const struct backlog *backlog)
 {
-    return backlog->memory;
+    return backlog->memory + backlog->rest_memory;
 }
 
 /* Walks everything and asserts the invariants. */

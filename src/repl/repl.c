@@ -164,6 +164,7 @@ struct repl *repl_new(const struct repl_options *options)
     repl->now = exec_now(options->exec);
     list_init(&repl->replicas);
     backlog_init(&repl->backlog, options->lent_bytes);
+    backlog_set_work(&repl->backlog, exec_work(repl->exec));
     repl_draw_id(repl);
     repl_forget_id2(repl);
     feed_init(repl);
@@ -190,6 +191,7 @@ void repl_free(struct repl *repl)
     ASSERT(list_is_empty(&repl->replicas));
     sync_free(repl->sync);
     link_free(repl);
+    backlog_deinit(&repl->backlog);
     config_deinit(&repl->config);
     mem_free_sized(repl, sizeof *repl);
 }

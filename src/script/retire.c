@@ -11,9 +11,10 @@
  * is where the fiber lets go. So a state is freed in slices without Lua's knowledge, and nobody
  * else can reach it any more.
  *
- * One at a time: a flush that finds another under way frees that to its end first. So a client that
- * fills and flushes in turn holds up others, as it does in Redis, and twice the limit bounds what
- * scripts hold.
+ * There may be some at a time, the oldest first on script.retired. A flush that finds more than
+ * script-memory-max bytes of them, its own included, or RETIRED_MAX, frees the oldest to their end
+ * first: so a client that fills and flushes faster than a state is freed holds up others, as it
+ * does in Redis, and twice the limit bounds what scripts hold.
  *
  * Measured: docs/decisions/0063.
  *
@@ -36,12 +37,14 @@ enum {
     SLICE_US = 40,
     LOOK_PIECES = 64, /* Freed between two looks at the clock: about 5 us. */
 #endif
+    RETIRED_MAX = 8,        /* Each has a stack. */
     STACK_LEN = 256 * 1024, /* lua_close is shallow; the sanitizers are not. */
 };
 
 struct retired {
     struct vm vm; /* First: Lua's `ud` is the vm. */
     struct work_job job;
+    struct list link; /* Of script.retired. */
     struct script *script;
     struct fiber *fiber; /* NULL: no memory for one, so that nothing parks. */
     struct flushed flushed;
@@ -94,7 +97,8 @@ static void free_all(void *context)
 static void end(struct retired *retired)
 {
     ASSERT(retired->vm.memory == 0);
-    retired->script->retired = NULL;
+    list_remove(&retired->link);
+    retired->script->retired_count--;
     if (retired->waiter != NULL) {
         reply_ok(retired->waiter->out);
         session_resume(retired->waiter);
@@ -116,9 +120,34 @@ static bool step(struct work_job *job)
     return true;
 }
 
+static void finish(struct retired *retired)
+{
+    work_cancel(exec_work(retired->script->exec), &retired->job);
+    retired->until_us = INT64_MAX;
+    bool is_finished = fiber_resume(retired->fiber);
+    ASSERT(is_finished);
+    end(retired);
+}
+
+static struct retired *oldest(const struct script *script)
+{
+    return list_is_empty(&script->retired) ? NULL
+                                           : LIST_OWNER(script->retired.next, struct retired, link);
+}
+
+/* For so many bytes more. */
+static void make_room(struct script *script, size_t bytes)
+{
+    while (script->retired_count > 0 &&
+           (script->retired_count >= RETIRED_MAX ||
+            retire_memory(script) + bytes > script->options.memory_max)) {
+        finish(oldest(script));
+    }
+}
+
 void retire(struct script *script, struct vm *vm, const struct flushed *take_flushed)
 {
-    retire_finish(script);
+    make_room(script, vm->memory + take_flushed->pieces);
     struct retired *retired = mem_zalloc(sizeof(*retired));
     retired->script = script;
     retired->vm = *vm;
@@ -129,7 +158,9 @@ void retire(struct script *script, struct vm *vm, const struct flushed *take_flu
         lua_setallocf(retired->vm.lua, closing_alloc, retired);
         lua_sethook(retired->vm.lua, NULL, 0, 0);
     }
-    script->retired = retired;
+    list_init(&retired->link);
+    list_push_back(&script->retired, &retired->link);
+    script->retired_count++;
     retired->until_us = clock_mono_us() + SLICE_US;
     if (retired->fiber == NULL) {
         free_all(retired);
@@ -143,21 +174,20 @@ void retire(struct script *script, struct vm *vm, const struct flushed *take_flu
 
 void retire_finish(struct script *script)
 {
-    struct retired *retired = script->retired;
-    if (retired == NULL) {
-        return;
+    while (script->retired_count > 0) {
+        finish(oldest(script));
     }
-    work_cancel(exec_work(script->exec), &retired->job);
-    retired->until_us = INT64_MAX;
-    bool is_finished = fiber_resume(retired->fiber);
-    ASSERT(is_finished);
-    end(retired);
 }
 
 size_t retire_memory(const struct script *script)
 {
-    const struct retired *retired = script->retired;
-    return retired != NULL ? retired->vm.memory + retired->flushed.pieces : 0;
+    const struct list *head = &script->retired;
+    size_t memory = 0;
+    for (const struct list *node = head->next; node != head; node = node->next) {
+        const struct retired *retired = LIST_OWNER(node, struct retired, link);
+        memory += retired->vm.memory + retired->flushed.pieces;
+    }
+    return memory;
 }
 
 /* The client went. */
@@ -169,10 +199,12 @@ static void on_cancel(struct session *session, void *context)
 
 void retire_reply(struct call *call, bool is_patient)
 {
-    struct retired *retired = ((struct script *)call->family)->retired;
+    const struct script *script = call->family;
+    struct retired *retired =
+        script->retired_count == 0 ? NULL : LIST_OWNER(script->retired.prev, struct retired, link);
     bool may_wait = !call->is_inner && call->session->ops != NULL &&
                     (call->session->flags & (SESSION_INTERNAL | SESSION_PRIMARY)) == 0;
-    if (retired == NULL || !is_patient || !may_wait) {
+    if (retired == NULL || retired->waiter != NULL || !is_patient || !may_wait) {
         reply_ok(call->out);
         return;
     }

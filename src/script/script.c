@@ -9,6 +9,7 @@
 struct script *script_new(struct exec *exec, const struct script_options *options)
 {
     struct script *script = mem_zalloc(sizeof(*script));
+    list_init(&script->retired);
     script->exec = exec;
     script->options = *options;
     script->eval.script = script->functions.script = script;

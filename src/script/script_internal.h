@@ -89,7 +89,8 @@ struct script {
     uint32_t slow_count;
     struct cache *cache;
     struct libraries *libraries;
-    struct retired *retired;      /* What was flushed and is being freed, or NULL. */
+    struct list retired; /* What was flushed and is being freed, the oldest first. */
+    unsigned retired_count;
     struct library_load *loading; /* FUNCTION LOAD under way, or NULL. */
     struct script_stats stats;
 };

@@ -395,6 +395,19 @@ class Flushing(Case):
         self.assertEqual(self.call("EVAL", "return 1", "0"), 1)
         wait_until(lambda: self.memory() - before < 1 << 20, what="memory that is back")
 
+    def test_more_than_may_be_freed_beside_each_other(self):
+        self.call("SCRIPT", "FLUSH")
+        before = self.memory()
+        for number in range(12):
+            self.assertEqual(self.call("EVAL", self.FILL, "0"), 100000)
+            self.assertEqual(self.call("SCRIPT", "FLUSH", "ASYNC"), "OK")
+        self.call("CONFIG", "SET", "script-memory-max", "24mb")
+        for number in range(4):
+            self.assertEqual(self.call("EVAL", self.FILL, "0"), 100000)
+            self.assertEqual(self.call("SCRIPT", "FLUSH", "ASYNC" if number % 2 else "SYNC"), "OK")
+        self.call("CONFIG", "SET", "script-memory-max", "512mb")
+        wait_until(lambda: self.memory() - before < 1 << 20, what="memory that is back")
+
     def test_several_follow_each_other(self):
         library = "#!lua name=l\nredis.register_function('f', function() return 1 end)"
         replies = self.conn.pipeline([

@@ -352,3 +352,37 @@ TEST(backlog, random_histories_are_read_as_they_were_written)
     }
     bed_deinit(&bed);
 }
+
+TEST(backlog, what_is_closed_is_freed_a_little_at_a_time_and_counts_until_then)
+{
+    struct bed bed;
+    struct work_queue work;
+    bed_init(&bed, INT64_MAX);
+    work_queue_init(&work);
+    backlog_set_work(&bed.backlog, &work);
+    char text[5000];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    for (unsigned i = 0; i < 3000; i++) {
+        backlog_append(&bed.backlog, slice_from_text(text));
+        backlog_show(&bed.backlog);
+    }
+    size_t memory = backlog_memory(&bed.backlog);
+    int64_t end = backlog_end(&bed.backlog);
+    backlog_close(&bed.backlog);
+    CHECK(backlog_memory(&bed.backlog) == memory && backlog_end(&bed.backlog) == end);
+    backlog_open(&bed.backlog, end);
+    write_text(&bed, "new");
+    CHECK(backlog_first(&bed.backlog) == end + 1);
+    work_run(&work, INT64_MIN);
+    CHECK(!work_is_idle(&work) && backlog_memory(&bed.backlog) < memory);
+    work_drain(&work);
+    backlog_check(&bed.backlog);
+    for (unsigned i = 0; i < 1000; i++) {
+        backlog_append(&bed.backlog, slice_from_text(text));
+        backlog_show(&bed.backlog);
+    }
+    backlog_deinit(&bed.backlog);
+    CHECK(work_is_idle(&work));
+    bed_deinit(&bed);
+}
