@@ -50,6 +50,8 @@ struct blocking {
     uint64_t session_count;
     uint64_t removal_count; /* Keys with a waiter that wants to know of their removal. */
     bool is_serving;
+    bool is_pending; /* The job goes on with those who are ready. */
+    struct work_job serve_job;
 };
 
 /* Long calls; see sliced.c. */
@@ -194,6 +196,8 @@ void blocks_deinit(struct exec *exec);
 void block_note(struct exec *exec, struct db *db, struct slice name);
 bool block_is_woken_by(const char *event);
 void block_serve(struct exec *exec);
+void block_serve_rest(struct exec *exec); /* What a job is at, at once. */
+bool block_is_pending(const struct exec *exec);
 void block_tick(struct exec *exec);
 
 /* A key changed or went: tells whom that concerns. `event` may be NULL. */

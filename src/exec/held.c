@@ -159,7 +159,9 @@ static bool is_barred_by_all(const struct exec *exec, const struct call *call)
     if (exec->sliced.unit != NULL && (call->entry->flags & CMD_READONLY) != 0) {
         return true;
     }
-    return exec_sliced_is_any(exec, least) || (exec->sliced.teller != NULL && least == SLICE_EDITS);
+    return exec_sliced_is_any(exec, least) ||
+           (exec->sliced.teller != NULL && least == SLICE_EDITS) ||
+           (block_is_pending(exec) && least != SLICE_NONE);
 }
 
 static bool may_write(const struct call *call)
@@ -224,6 +226,7 @@ void exec_sliced_settle(struct exec *exec, const struct call *call)
     are_keys_barred(exec, call, true, &count);
     if (count == 0 && is_barred_by_all(exec, call)) {
         exec_make_whole(exec);
+        block_serve_rest(exec);
         exec_sliced_finish_all(exec, least_in_the_way(call));
     }
 }

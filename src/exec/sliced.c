@@ -808,6 +808,7 @@ static struct sliced *first_waiting_write(const struct exec *exec)
 void exec_finish_writes(struct exec *exec)
 {
     struct sliced *sliced;
+    block_serve_rest(exec);
     exec_sliced_finish_all(exec, SLICE_WRITES);
     while ((sliced = first_waiting_write(exec)) != NULL) {
         if (!sliced_begin(sliced)) {

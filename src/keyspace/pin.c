@@ -28,7 +28,7 @@
  * Invariants:
  *   1. A value has VALUE_IS_PINNED exactly while an entry names it.
  *   2. An entry has at least one pin. Those of a value are PIN_READ, PIN_KEEP or PIN_EDIT; those
- *      of a name PIN_KEEP, on an absent key, or PIN_TAKE.
+ *      of a name PIN_KEEP, on an absent key, PIN_TAKE, or PIN_EDIT.
  *   3. A value kept aside has no pin but PIN_READ, as long as callers let nobody remove what is
  *      barred.
  *
@@ -136,7 +136,7 @@ static struct pin_entry *entry_add(struct db *db, uint64_t hash, const struct pi
 
 void db_pin(struct db *db, uint64_t hash, struct slice key, struct value *value, struct pin *pin)
 {
-    ASSERT(pin->mode == PIN_TAKE || pin->mode == PIN_KEEP || value != NULL);
+    ASSERT(pin->mode != PIN_READ || value != NULL);
     struct pin_search search = {
         .db = db, .value = pin->mode == PIN_TAKE ? NULL : value, .key = key};
     struct pin_entry *entry = table_find(&db->keyspace->pins, hash, &search, entry_is);

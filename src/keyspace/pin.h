@@ -43,8 +43,9 @@ struct pin {
     void (*finish)(struct pin *pin);
 };
 
-/* Pins `value`, stored in `db` under `key`; NULL with PIN_KEEP reserves the absence of the key, and
- * PIN_TAKE always the key alone. The same value may be pinned any number of times. */
+/* Pins `value`, stored in `db` under `key`; NULL with PIN_KEEP reserves the absence of the key,
+ * with PIN_EDIT the name, whatever becomes of its value, and PIN_TAKE always the key alone. The
+ * same value may be pinned any number of times. */
 void db_pin(struct db *db, uint64_t hash, struct slice key, struct value *value, struct pin *pin);
 
 /* Lets go; a value that is stored nowhere any more is freed with its last pin, in slices. Harmless

@@ -443,5 +443,96 @@ class Bookkeeping(Blocking):
         self.assertEqual([conn.read()[1] for conn in conns], [b"%d" % at for at in range(100)])
 
 
+class Crowds(Blocking):
+    """So many clients wait that they are served in steps, and nobody can tell."""
+
+    COUNT = 300
+
+    def crowd(self, *words):
+        conns = [self.connect() for _ in range(self.COUNT)]
+        for conn in conns:
+            conn.send_command(*words)
+        wait_until(lambda: self.blocked_count() == self.COUNT, what="the crowd")
+        return conns
+
+    def pipeline(self, *commands):
+        with self.connect() as conn:
+            conn.send(b"".join(encode(*words) for words in commands))
+            return [conn.read() for _ in commands]
+
+    def test_what_comes_behind_finds_all_of_them_served(self):
+        behind = ((("LLEN", "q"), 0), (("LPOP", "q"), None), (("FLUSHALL",), "OK"), (("SWAPDB", 0, 1), "OK"),
+                  (("EVAL", "return redis.call('LLEN', KEYS[1])", 1, "q"), 0),
+                  (("EVAL", "return redis.call('LLEN', 'q')", 0), 0), (("RENAME", "q", "r"), "ERR no such key"),
+                  (("DEL", "q"), 0), (("CLIENT", "PAUSE", 1, "WRITE"), "OK"), (("SUNION", "q", "none"), []),
+                  (("BLPOP", "q", "0.01"), None), (("COPY", "q", "r"), 0))
+        for words, answer in behind:
+            with self.subTest(words=words):
+                conns = self.crowd("BLPOP", "q", "0")
+                values = [b"%d" % at for at in range(self.COUNT)]
+                self.assertEqual(self.pipeline(("RPUSH", "q", *values), words), [self.COUNT, answer])
+                self.assertEqual(sorted(conn.read()[1] for conn in conns), sorted(values))
+                for conn in conns:
+                    conn.close()
+
+    def test_a_transaction_behind_it(self):
+        conns = self.crowd("BRPOP", "q", "0")
+        got = self.pipeline(("LPUSH", "q", *range(self.COUNT + 1)), ("MULTI",), ("LLEN", "q"), ("RPUSH", "p", "a"), ("EXEC",))
+        self.assertEqual(got, [self.COUNT + 1, "OK", "QUEUED", "QUEUED", [1, 1]])
+        self.assertEqual(sorted(int(conn.read()[1]) for conn in conns), list(range(self.COUNT)))
+        self.assertEqual(self.call("LRANGE", "q", 0, -1), [b"%d" % self.COUNT])
+
+    def test_others_go_on_and_those_who_want_the_key_wait(self):
+        conns = self.crowd("BZPOPMIN", "z", "0")
+        others = [self.connect() for _ in range(20)]
+        pairs = [word for at in range(self.COUNT) for word in (at, b"m:%d" % at)]
+        self.conn.send_command("ZADD", "z", *pairs)
+        for other in others:
+            other.send_command("ZADD", "z", "-1", "late")
+        self.assertEqual(self.conn.read(), self.COUNT)
+        got = sorted(conn.read()[1] for conn in conns)
+        late = sum(other.read() for other in others)
+        taken = got.count(b"late")
+        self.assertEqual(len(got), self.COUNT)
+        self.assertLessEqual(taken, late)
+        self.assertEqual(self.call("ZCARD", "z"), late)
+
+    def test_a_chain_of_moves(self):
+        conns = self.crowd("BLMOVE", "a", "b", "LEFT", "RIGHT", "0")
+        last = [self.connect() for _ in range(self.COUNT)]
+        for conn in last:
+            conn.send_command("BLPOP", "b", "0")
+        wait_until(lambda: self.blocked_count() == 2 * self.COUNT, what="the other crowd")
+        values = [b"%d" % at for at in range(self.COUNT)]
+        self.assertEqual(self.pipeline(("RPUSH", "a", *values), ("LLEN", "a"), ("LLEN", "b")), [self.COUNT, 0, 0])
+        self.assertEqual(sorted(conn.read() for conn in conns), sorted(values))
+        self.assertEqual(sorted(conn.read()[1] for conn in last), sorted(values))
+
+    def test_all_readers_of_a_stream(self):
+        conns = self.crowd("XREAD", "BLOCK", "0", "STREAMS", "s", "$")
+        self.assertEqual(self.pipeline(("XADD", "s", "5-1", "f", "v"), ("XLEN", "s"), ("DEL", "s")), [b"5-1", 1, 1])
+        for conn in conns:
+            self.assertEqual(conn.read(), [[b"s", [[b"5-1", [b"f", b"v"]]]]])
+
+    def test_waiters_that_stay_and_waiters_that_go(self):
+        conns = self.crowd("BLMOVE", "a", "text", "LEFT", "RIGHT", "0")
+        self.call("SET", "text", "x")
+        self.call("RPUSH", "a", *range(self.COUNT))
+        for conn in conns:
+            self.assertEqual(conn.read(), "WRONGTYPE Operation against a key holding the wrong kind of value")
+        self.assertEqual(self.call("LLEN", "a"), self.COUNT)
+        self.call("FLUSHALL")
+        for conn in conns:
+            conn.send_command("BLPOP", "q", "0")
+        wait_until(lambda: self.blocked_count() == self.COUNT, what="the crowd")
+        self.conn.send_command("RPUSH", "q", *range(self.COUNT))
+        for conn in conns[::2]:
+            conn.close()
+        self.assertEqual(self.conn.read(), self.COUNT)
+        for conn in conns[1::2]:
+            self.assertEqual(conn.read()[0], b"q")
+        wait_until(lambda: self.blocked_count() == 0, what="the end of the crowd")
+
+
 if __name__ == "__main__":
     main()
