@@ -236,8 +236,7 @@ static struct value *restore_value(struct call *call)
     }
     const struct codec_rules rules = {.limits = call->family,
                                       .hash_seed = keyspace_hash_seed(exec_keyspace(call->exec)),
-                                      .work = exec_work(call->exec),
-                                      .now_ms = call->now->wall_ms};
+                                      .work = exec_work(call->exec)};
     struct value *value = NULL;
     enum codec_result result = call->sliced != NULL
                                    ? build_value(call, payload, &rules, &value)

@@ -12,8 +12,7 @@
 static inline struct hash_rules hashes_rules(const struct call *call)
 {
     return (struct hash_rules){.limits = call->family,
-                               .seed = keyspace_hash_seed(exec_keyspace(call->exec)),
-                               .now_ms = call->now->wall_ms};
+                               .seed = keyspace_hash_seed(exec_keyspace(call->exec))};
 }
 
 /* A hash that a command changes: the one that is there, or a new one that is stored at the end. */

@@ -45,8 +45,7 @@ void loader_init(struct loader *loader, const struct load_options *options)
                     &(struct rdb_reader_options){
                         .rules = {.limits = options->limits,
                                   .hash_seed = keyspace_hash_seed(options->keyspace),
-                                  .work = options->work,
-                                  .now_ms = options->now_ms},
+                                  .work = options->work},
                         .len = options->len,
                         .elements_max = STEP_ELEMENTS,
                         .is_summing = options->checks_sum,

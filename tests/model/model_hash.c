@@ -116,7 +116,6 @@ static void on_expired(void *context, struct slice field)
 static void step_expire(struct model *model)
 {
     model->now_ms += below(model, 50) == 0 ? INT64_C(1) << 32 : below(model, 100);
-    model->rules.now_ms = model->now_ms;
     model->expired = 0;
     if (!hash_is_volatile(model->place.value)) {
         return;
@@ -210,7 +209,7 @@ static void run(size_t entries, size_t value_max, uint64_t seed)
     for (unsigned round = 0; left > 0; round++) {
         unsigned long steps = left < ROUND_STEPS ? left : ROUND_STEPS;
         left -= steps;
-        model->now_ms = model->rules.now_ms = 1000;
+        model->now_ms = 1000;
         memset(model->twins, 0, sizeof(model->twins));
         model->count = 0;
         model->place.value = hash_try_new(slice_from_text("key"), round % 2 == 0);

@@ -142,7 +142,6 @@ struct codec_rules {
     const struct type_limits *limits;
     uint64_t hash_seed;
     struct work_queue *work; /* Where a large value is freed that turned out to be bad, or NULL. */
-    int64_t now_ms;          /* Unix ms, for fields that expire; 0 works, slower. */
     bool has_expire;         /* An expiry will be set: strings are made with room for it. */
 };
 

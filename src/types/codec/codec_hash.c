@@ -126,8 +126,7 @@ static enum codec_result hash_add(struct reading *reading, const struct hash_mem
                                   struct hash_fields *fields)
 {
     const struct hash_rules rules = {.limits = reading->rules->limits,
-                                     .seed = reading->rules->hash_seed,
-                                     .now_ms = reading->rules->now_ms};
+                                     .seed = reading->rules->hash_seed};
     if (reading->place.value == NULL) {
         reading->place.value = hash_try_new(reading->key, false);
         if (reading->place.value == NULL) {

@@ -23,8 +23,7 @@
 /* What changes need to know. */
 struct hash_rules {
     const struct type_limits *limits;
-    uint64_t seed;  /* For the hash function of a table that begins now. */
-    int64_t now_ms; /* Unix ms, for what expires; 0 works, slower. */
+    uint64_t seed; /* For the hash function of a table that begins now. */
 };
 
 /* A field and its value, borrowed until the hash changes; pack_text gives the text of either. */

@@ -386,7 +386,7 @@ void hash_moments_set(struct hash_moments *moments, uint32_t ref, int64_t moment
     uint32_t index = moments_index(moments, ref);
     struct hash_moments_segment *segment = segment_at(moments, index);
     uint32_t at = segment_search(moments, index, ref);
-    bool is_new = at == segment->count || segment->refs[at] != ref;
+    bool is_new = at >= segment->count || segment->refs[at] != ref;
     if (is_new) {
         if (segment->count == segment->cap) {
             segment_resize(moments, segment, segment->count + 1);

@@ -218,7 +218,7 @@ TEST(pin, a_hash_loses_no_field_while_it_is_read_but_hides_them)
     struct reader reader;
     struct type_limits limits = {0};
     fixture_open(&fixture);
-    struct hash_rules rules = {.limits = &limits, .now_ms = NOW};
+    struct hash_rules rules = {.limits = &limits};
     struct slice key = slice_from_text("hash");
     struct slice text = slice_from_text("text");
     uint64_t hash = db_hash(fixture.db, key);
@@ -245,7 +245,7 @@ TEST(pin, a_hash_loses_no_field_while_it_is_read_but_hides_them)
 static void set_volatile_hash(struct fixture *fixture, unsigned count)
 {
     const struct type_limits limits = {.hash_entries = 4, .hash_value = 64};
-    const struct hash_rules rules = {.limits = &limits, .now_ms = NOW};
+    const struct hash_rules rules = {.limits = &limits};
     struct slice key = slice_from_text("hash");
     uint64_t hash = db_hash(fixture->db, key);
     struct place place = {.value = hash_try_new(key, false)};
