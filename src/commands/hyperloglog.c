@@ -12,6 +12,7 @@
 #include "commands/strings.h"
 #include "ds/hll.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "types/limits.h"
 
 #define ERR_NOT_HLL "WRONGTYPE Key is not a valid HyperLogLog string value."
@@ -85,8 +86,10 @@ static bool edit_store(struct call *call, uint32_t index, struct place place,
 
 /* ---- PFADD ---- */
 
-/* Counts all elements in. HLL_CORRUPT: stopped at once. */
-static enum hll_result add_all(const struct call *call, struct hll_edit *edit)
+/* Counts all elements in, for the key at `place`; see call_edit_yield. HLL_CORRUPT: stopped at
+ * once.
+ */
+static enum hll_result add_all(struct call *call, struct hll_edit *edit, struct place *place)
 {
     enum hll_result result = HLL_UNCHANGED;
     for (uint32_t i = 2; i < call->args.count; i++) {
@@ -95,6 +98,9 @@ static enum hll_result add_all(const struct call *call, struct hll_edit *edit)
             return one;
         }
         result = one == HLL_CHANGED ? one : result;
+        if (!call_edit_yield_at(call, 1, place, i)) {
+            break;
+        }
     }
     return result;
 }
@@ -118,7 +124,8 @@ static void pfadd_dense(struct call *call, struct place place)
         reply_error(call->out, ERR_NO_MEMORY);
         return;
     }
-    bool is_changed = add_all(call, &edit) == HLL_CHANGED;
+    bool is_changed = add_all(call, &edit, &place) == HLL_CHANGED;
+    is_changed &= call_edit_done(call, 1, &place);
     reply_integer(call->out, is_changed);
     if (is_changed) {
         hll_forget(edit.bytes);
@@ -131,7 +138,8 @@ static void pfadd_run(struct call *call)
 {
     struct place place;
     struct hll_edit edit;
-    if (!call_find_place(call, 1, VALUE_STRING, &place)) {
+    if (!call_find_place(call, 1, VALUE_STRING, &place) ||
+        call_slice_editing(call, call->args.count)) {
         return;
     }
     if (is_dense_at(place)) {
@@ -141,9 +149,13 @@ static void pfadd_run(struct call *call)
     if (!edit_init(call, place, &edit)) {
         return;
     }
-    enum hll_result result = add_all(call, &edit);
+    bool is_new = place.value == NULL;
+    enum hll_result result = add_all(call, &edit, &place);
+    bool is_there = is_new || call_edit_done(call, 1, &place);
     hll_forget(edit.bytes);
-    if (result == HLL_CORRUPT) {
+    if (!is_there) {
+        reply_integer(call->out, 0); /* It went with its database. */
+    } else if (result == HLL_CORRUPT) {
         reply_error(call->out, ERR_CORRUPT);
     } else if (result == HLL_UNCHANGED && place.value != NULL) {
         reply_integer(call->out, 0);

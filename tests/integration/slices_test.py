@@ -606,6 +606,18 @@ class Named(Sliced):
         self.assertEqual(self.call("GEOADD", "geo", *triples[:-3], 300, 1, "x"),
                          "ERR invalid longitude,latitude pair 300.000000,1.000000")
 
+    def test_elements_are_counted(self):
+        self.assertEqual(self.call("PFADD", "some", *self.new), 1)
+        self.assertEqual(self.call("PFADD", "some", *self.new), 0)
+        self.assertAlmostEqual(self.call("PFCOUNT", "some"), 4000, delta=200)
+        self.assertEqual(self.call("PFADD", "few", "a", "b"), 1)
+        self.assertEqual(self.call("PFADD", "few", *self.new, *self.members), 1)
+        self.assertAlmostEqual(self.call("PFCOUNT", "few"), COUNT + 4000, delta=600)
+        self.assertEqual(self.call("PFADD", "set", *self.new),
+                         "WRONGTYPE Operation against a key holding the wrong kind of value")
+        self.call("SET", "text", "text")
+        self.assertEqual(self.call("PFADD", "text", *self.new), "WRONGTYPE Key is not a valid HyperLogLog string value.")
+
     def test_who_looks_sees_all_or_none(self):
         new = self.new
         pairs = [word for f in new for word in (f, b"1")]
