@@ -41,7 +41,7 @@ class Fields(Case):
             self.call("CONFIG", "SET", "hash-max-listpack-entries", "512", "hash-max-listpack-value", "64")
 
 
-class Expiry(Case):
+class Waiting(Case):
     def wait_until(self, wanted, *words):
         for _ in range(500):
             if self.call(*words) == wanted:
@@ -49,6 +49,8 @@ class Expiry(Case):
             time.sleep(0.01)
         self.assertEqual(self.call(*words), wanted)
 
+
+class Expiry(Waiting):
     def test_fields_go_and_take_the_key_along(self):
         self.needs_command("HPEXPIRE")
         for entries in (512, 0):
@@ -132,6 +134,88 @@ class Large(Case):
         self.assertEqual(len(self.call("HRANDFIELD", "other", "500")), 500)
         self.assertEqual(len(set(self.call("HRANDFIELD", "other", "15000"))), 15000)
         self.assertEqual(len(self.call("HRANDFIELD", "other", "-500")), 500)
+
+
+class LargeExpiry(Waiting):
+    """Large hashes of which many fields expire: when, after whatever happens to them."""
+    args = ("--enable-debug-command", "local")
+    COUNT = 6000
+    FAR_MS = 4102444800000  # The year 2100.
+    LAST_MS = ((1 << 48) - 2) >> 2  # Later ones are refused.
+
+    def setUp(self):
+        super().setUp()
+        self.needs_command("HPEXPIREAT")
+        self.want = {}
+        for start in range(0, self.COUNT, 500):
+            numbers = range(start, start + 500)
+            self.call("HSET", "big", *[word for n in numbers for word in ("f%d" % n, "1" * (n % 18 + 1))])
+        for number in range(0, self.COUNT, 3):
+            self.expire_at(number, self.FAR_MS + 7919 * number % 1000003)
+
+    def expire_at(self, number, moment_ms):
+        reply = self.call("HPEXPIREAT", "big", moment_ms, "FIELDS", 1, "f%d" % number)
+        self.assertEqual(reply, [1])
+        self.want[number] = moment_ms
+
+    def check(self, key="big"):
+        for start in range(0, self.COUNT, 500):
+            numbers = range(start, start + 500)
+            replies = self.call("HPEXPIRETIME", key, "FIELDS", 500, *["f%d" % n for n in numbers])
+            self.assertEqual(replies, [self.want.get(number, -1) for number in numbers])
+        self.assertEqual(self.call("HLEN", key), sum(1 for moment in self.want.values() if moment != -2) +
+                         self.COUNT - len(self.want))
+
+    def test_moments_are_exact_however_far(self):
+        self.check()
+        self.expire_at(1, self.LAST_MS)
+        self.expire_at(2, self.FAR_MS * 15)
+        self.expire_at(3, self.FAR_MS + 1)
+        self.check()
+
+    def test_changes_keep_or_drop_a_moment(self):
+        self.call("HSET", "big", "f0", "other", "f3", "a value that is longer than its size class allowed")
+        self.assertEqual(self.call("HINCRBY", "big", "f18", 5), 6)
+        self.assertEqual(self.call("HPERSIST", "big", "FIELDS", 3, "f6", "f7", "nothing"), [1, -1, -2])
+        self.assertEqual(self.call("HDEL", "big", "f9", "f10"), 2)
+        for number in (0, 3, 6):
+            del self.want[number]
+        self.want[9] = self.want[10] = -2
+        self.check()
+
+    def test_moments_go_wherever_the_hash_goes(self):
+        self.assertEqual(self.call("COPY", "big", "copy"), 1)
+        self.assertEqual(self.call("RESTORE", "restored", 0, self.call("DUMP", "big")), "OK")
+        self.assertEqual(self.call("RENAME", "big", "renamed"), "OK")
+        for key in ("copy", "restored", "renamed"):
+            self.check(key)
+        self.assertEqual(self.call("DEBUG", "RELOAD"), "OK")
+        for key in ("copy", "restored", "renamed"):
+            self.check(key)
+        self.assertEqual(self.call("UNLINK", "copy"), 1)
+        self.check("renamed")
+
+    def test_those_that_are_due_go_and_no_others(self):
+        due = [number for number in self.want if number % 2 == 0]
+        for start in range(0, len(due), 500):
+            some = due[start:start + 500]
+            self.call("HPEXPIRE", "big", 50, "FIELDS", len(some), *["f%d" % number for number in some])
+        for number in due:
+            self.want[number] = -2
+        self.wait_until(self.COUNT - len(due), "HLEN", "big")
+        self.check()
+        self.assertEqual(len(self.call("HKEYS", "big")), self.COUNT - len(due))
+
+    def test_a_field_that_expires_costs_sixteen_bytes_at_most(self):
+        if self.call("MEMORY", "USAGE", "big", "SAMPLES", 0) < 0 or "libc" in str(
+                self.call("INFO", "memory")):
+            self.skipTest("the C library's blocks have no size classes")
+        for number in self.want:
+            self.call("HPERSIST", "big", "FIELDS", 1, "f%d" % number)
+        plain = self.call("MEMORY", "USAGE", "big", "SAMPLES", 0)
+        for number in range(self.COUNT):
+            self.expire_at(number, self.FAR_MS + number)
+        self.assertLessEqual(self.call("MEMORY", "USAGE", "big", "SAMPLES", 0) - plain, 16 * self.COUNT)
 
 
 if __name__ == "__main__":

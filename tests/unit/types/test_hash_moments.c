@@ -203,12 +203,14 @@ TEST(hash_moments, a_ref_costs_less_than_sixteen_bytes)
         CHECK(hash_moments_memory(&moments) <= (size_t)moments.count * 16);
         CHECK(i < 3000 || hash_moments_memory(&moments) < (size_t)moments.count * 12);
     }
+    hash_moments_check(&moments); /* Of several pages. */
     for (unsigned i = 0; i < 200000 && moments.count > 100; i++) {
         if (hash_moments_find(&moments, refs[i]) >= 0) {
             hash_moments_remove(&moments, refs[i]);
         }
         CHECK(hash_moments_memory(&moments) < (size_t)moments.count * 16);
     }
+    hash_moments_check(&moments);
     while (!hash_moments_free_step(&moments)) {
     }
     mem_free(refs);
