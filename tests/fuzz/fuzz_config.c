@@ -230,6 +230,8 @@ static const char *const values[] = {
     "#x",        "\"#\"",
     "\t",        "\"\\xff\\x00\"",
     "99.9",      "default",
+    "\"a b\" 1", "::1 \"\"",
+    "h 6379",    "\"h\\\"\" 1",
 };
 
 static void append_word(struct buf *out, struct rng *rng)
