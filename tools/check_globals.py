@@ -33,6 +33,7 @@ ALLOWED = {
         "query_path",
         "region_bytes",
     },
+    "fiber.o": {"running"},  # The fiber that the thread is on.
     "region.o": {"regions"},  # How many there are, and what a thread is to give back.
 }
 

@@ -59,11 +59,16 @@ struct fiber {
     size_t map_len, stack_len;
     fiber_fn fn;
     void *context;
+    fiber_fn breathe; /* May be NULL. */
+    void *breath_context;
     bool is_inside, is_parked, is_finished;
     void *shadow_inside, *shadow_outside; /* The sanitizer's. */
     const void *outer_stack;
     size_t outer_stack_len;
 };
+
+/* The innermost fiber that runs on this thread, for fiber_breathe, whose callers know of none. */
+static _Thread_local struct fiber *running;
 
 /* ---- The switch ------------------------------------------------------------------------------ */
 
@@ -264,7 +269,10 @@ static bool turn(struct fiber *fiber)
 {
     fiber->is_finished = false;
     fiber->is_parked = false;
+    struct fiber *outer = running;
+    running = fiber;
     switch_in(fiber);
+    running = outer;
     fiber->is_parked = !fiber->is_finished;
     return fiber->is_finished;
 }
@@ -287,6 +295,19 @@ bool fiber_resume(struct fiber *fiber)
 {
     ASSERT(fiber->is_parked);
     return turn(fiber);
+}
+
+void fiber_set_breath(struct fiber *fiber, fiber_fn breathe, void *context)
+{
+    fiber->breathe = breathe;
+    fiber->breath_context = context;
+}
+
+void fiber_breathe(void)
+{
+    if (running != NULL && running->breathe != NULL) {
+        running->breathe(running->breath_context);
+    }
 }
 
 bool fiber_is_inside(const struct fiber *fiber)

@@ -28,6 +28,13 @@ void fiber_park(struct fiber *fiber);
 /* Goes on behind fiber_park. True: the function has returned; false: it parked again. */
 bool fiber_resume(struct fiber *fiber) __attribute__((warn_unused_result));
 
+/* What fiber_breathe calls on this fiber; NULL: nothing. */
+void fiber_set_breath(struct fiber *fiber, fiber_fn breathe, void *context);
+
+/* Called in the middle of something long, wherever that is (base/pieces.h): whoever runs the fiber
+ * that the caller is on may let others go on. Does nothing elsewhere. */
+void fiber_breathe(void);
+
 /* Whether the caller is on the fiber's stack; and whether a function is parked on it. */
 bool fiber_is_inside(const struct fiber *fiber);
 bool fiber_is_parked(const struct fiber *fiber);

@@ -64,7 +64,7 @@ static void setbit_run(struct call *call)
         return;
     }
     reply_integer(call->out, was_set);
-    if (edit.is_grown || was_set != (bit == 1)) {
+    if (!edit.is_gone && (edit.is_grown || was_set != (bit == 1))) {
         call_changed(call, 1, "setbit");
     }
 }

@@ -237,7 +237,7 @@ static void bitfield_run(struct call *call)
     call->out = out;
     if (strings_edit_end(call, &edit)) {
         reply_splice(out, &found);
-        if (edit.is_grown || (done & FIELD_CHANGED) != 0) {
+        if (!edit.is_gone && (edit.is_grown || (done & FIELD_CHANGED) != 0)) {
             call_changed(call, 1, done != 0 ? "setbit" : NULL); /* All may have overflowed. */
         }
     }

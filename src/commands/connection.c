@@ -29,7 +29,13 @@ static void ping_run(struct call *call)
 
 static void echo_run(struct call *call)
 {
-    reply_bulk(call->out, call->args.at[1]);
+    struct blob *blob = call_take_blob(call, 1); /* Long ones go back as they are. */
+    if (blob == NULL) {
+        reply_bulk(call->out, call->args.at[1]);
+        return;
+    }
+    reply_bulk_blob(call->out, blob, 0, blob->len);
+    blob_drop(blob);
 }
 
 static void select_run(struct call *call)

@@ -7,25 +7,29 @@
 
 #include "base/crc.h"
 #include "base/num.h"
+#include "base/pieces.h"
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
 #include "exec/sliced.h"
 #include "types/codec/codec.h"
+#include "types/string/string.h"
 
 #define ERR_BUSY_KEY "BUSYKEY Target key name already exists."
 #define ERR_PAYLOAD "ERR DUMP payload version or checksum are wrong"
 #define ERR_FORMAT "ERR Bad data format"
 
 #ifdef OURO_HOSTILE
-enum { DUMP_PIECE = 16, RESTORE_PIECE = 16, RESTORE_OF_SIZE = 4 };
+enum { DUMP_PIECE = 16, DUMP_OF_SIZE = 16, RESTORE_OF_SIZE = 4 };
 #else
 enum {
-    DUMP_PIECE = 16 * 1024,    /* Bytes that are moved on to the reply at once. */
-    RESTORE_PIECE = 16 * 1024, /* Bytes whose checksum is computed at once. */
-    RESTORE_OF_SIZE = 16,      /* Bytes of a payload that count as one element. */
+    DUMP_PIECE = 16 * 1024, /* Bytes that are moved on to the reply at once. */
+    DUMP_OF_SIZE = 1024,    /* Bytes of a value that count as one element. */
+    RESTORE_OF_SIZE = 16,   /* Bytes of a payload that count as one element. */
 };
 #endif
+
+enum { DUMP_SAMPLES = 8 }; /* Elements whose size is looked at. */
 
 /* A payload under way: its bytes wait, in pieces, for the length that precedes them. */
 struct dumping {
@@ -33,31 +37,63 @@ struct dumping {
     struct reply found;
     uint64_t crc;
     size_t len;
+    size_t step; /* Elements that are written before it is moved on. */
 };
 
+/* Long bytes, those of one element, move by reference. */
 static void dumping_move(struct dumping *dumping)
 {
-    if (dumping->out.blob != NULL) {
-        struct slice bytes = blob_slice(dumping->out.blob);
-        dumping->crc = crc64(dumping->crc, bytes);
-        dumping->len += bytes.len;
-        reply_raw(&dumping->found, bytes);
-        dumping->out.blob->len = 0;
+    struct blob *blob = dumping->out.blob;
+    if (blob == NULL) {
+        return;
     }
+    dumping->crc = pieces_crc64(dumping->crc, blob_slice(blob));
+    dumping->len += blob->len;
+    if (blob->len < BLOB_LEN_MIN) {
+        reply_raw(&dumping->found, blob_slice(blob));
+        blob->len = 0;
+        return;
+    }
+    reply_bytes_blob(&dumping->found, blob);
+    codec_out_deinit(&dumping->out);
 }
 
-/* The same bytes as codec_dump makes, with yields. False: given up, or no memory. */
-static bool dumping_fill(struct call *call, const struct value *value, struct dumping *dumping)
+/* A long string goes to the reply by reference. */
+static void dumping_string(struct dumping *dumping, const struct value *value, struct blob *blob)
 {
     struct codec_writer writer;
     codec_write_begin(&writer, value);
-    while (!codec_write_step(&writer, &dumping->out, SLICED_STEP)) {
+    codec_write_type(&writer, &dumping->out);
+    codec_out_len(&dumping->out, blob->len);
+    dumping_move(dumping);
+    dumping->crc = pieces_crc64(dumping->crc, blob_slice(blob));
+    dumping->len += blob->len;
+    reply_bytes_blob(&dumping->found, blob);
+}
+
+static bool dumping_elements(struct call *call, const struct value *value, struct dumping *dumping)
+{
+    struct codec_writer writer;
+    codec_write_begin(&writer, value);
+    while (!codec_write_step(&writer, &dumping->out, dumping->step)) {
         if (dumping->out.blob->len >= DUMP_PIECE) {
             dumping_move(dumping);
         }
         if (!call_yield(call)) {
             return false;
         }
+    }
+    return true;
+}
+
+/* The same bytes as codec_dump makes, with yields. False: given up, or no memory. */
+static bool dumping_fill(struct call *call, const struct value *value, struct dumping *dumping)
+{
+    struct blob *blob = value_kind(value) == VALUE_STRING ? string_blob(value) : NULL;
+    if (blob != NULL) {
+        dumping_string(dumping, value, blob);
+    } else if (!dumping_elements(call, value, dumping)) {
+        return false;
     }
     uint16_t version = htole16((uint16_t)codec_version_of(value));
     codec_out_bytes(&dumping->out, slice_of(&version, sizeof(version)));
@@ -68,22 +104,7 @@ static bool dumping_fill(struct call *call, const struct value *value, struct du
     return !dumping->out.is_failed;
 }
 
-static void dump_in_slices(struct call *call, const struct value *value)
-{
-    struct dumping dumping = {.crc = 0};
-    reply_init(&dumping.found, call->out->pool);
-    if (dumping_fill(call, value, &dumping)) {
-        reply_number(call->out, '$', (int64_t)dumping.len);
-        reply_splice(call->out, &dumping.found);
-        reply_raw(call->out, slice_of("\r\n", 2));
-    } else {
-        reply_error(call->out, ERR_NO_MEMORY);
-    }
-    reply_deinit(&dumping.found);
-    codec_out_deinit(&dumping.out);
-}
-
-static size_t dump_size(const struct value *value)
+static size_t dump_count(const struct value *value)
 {
     switch (value_kind(value)) {
     case VALUE_LIST:
@@ -99,6 +120,31 @@ static size_t dump_size(const struct value *value)
     default:
         return 1;
     }
+}
+
+static void dump_in_slices(struct call *call, const struct value *value)
+{
+    size_t bytes_each = value_ops_of(value)->memory(value, DUMP_SAMPLES) / (dump_count(value) + 1);
+    struct dumping dumping = {.step = bytes_each < DUMP_PIECE / SLICED_STEP ? SLICED_STEP : 1};
+    reply_init(&dumping.found, call->out->pool);
+    call_breathe(call, true);
+    if (dumping_fill(call, value, &dumping)) {
+        reply_number(call->out, '$', (int64_t)dumping.len);
+        reply_splice(call->out, &dumping.found);
+        reply_raw(call->out, slice_of("\r\n", 2));
+    } else {
+        reply_error(call->out, ERR_NO_MEMORY);
+    }
+    reply_deinit(&dumping.found);
+    codec_out_deinit(&dumping.out);
+}
+
+/* Elements, or as many as its bytes stand for, when there are few long ones. */
+static size_t dump_size(const struct value *value)
+{
+    size_t bytes = value_ops_of(value)->memory(value, DUMP_SAMPLES);
+    size_t count = dump_count(value);
+    return bytes / DUMP_OF_SIZE > count ? bytes / DUMP_OF_SIZE : count;
 }
 
 /* DUMP key */
@@ -188,17 +234,8 @@ static bool payload_is_whole(struct call *call, struct slice payload)
 {
     struct slice checked;
     uint64_t wanted;
-    uint64_t crc = 0;
-    if (!codec_payload_open(payload, &checked, &wanted)) {
-        return false;
-    }
-    for (size_t at = 0; at < checked.len; at += RESTORE_PIECE) {
-        crc = crc64(crc, slice_part(checked, at, RESTORE_PIECE));
-        if (!call_yield(call)) {
-            return false;
-        }
-    }
-    return crc == wanted;
+    return codec_payload_open(payload, &checked, &wanted) && pieces_crc64(0, checked) == wanted &&
+           call_yield(call);
 }
 
 /* As codec_restore, with yields. */
@@ -310,7 +347,9 @@ static void restore_run(struct call *call)
         call_slice(call, call->args.at[3].len / RESTORE_OF_SIZE)) {
         return;
     }
+    call_breathe(call, true);
     struct value *value = restore_value(call);
+    call_breathe(call, false);
     if (value == NULL) {
         return;
     }

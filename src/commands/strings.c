@@ -14,10 +14,12 @@
 #include "commands/strings.h"
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/num.h"
+#include "base/pieces.h"
 #include "commands/commands.h"
+#include "commands/strings_edit.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 
 enum { EFFECT_ARGS_MAX = 5 };
 
@@ -174,7 +176,7 @@ bool strings_check_condition(struct call *call, const struct string_condition *c
 void strings_digest(const struct value *value, char out[STRING_DIGEST_LEN])
 {
     struct string_scratch scratch;
-    uint64_t digest = hash_bytes(0, string_get(value, &scratch));
+    uint64_t digest = pieces_hash(0, string_get(value, &scratch));
     for (unsigned i = STRING_DIGEST_LEN; i-- > 0; digest >>= 4) {
         out[i] = "0123456789abcdef"[digest & 15];
     }
@@ -187,6 +189,22 @@ static bool digest_is(const struct value *value, struct slice text)
     strings_digest(value, digest);
     digest[STRING_DIGEST_LEN] = '\0';
     return slice_is(text, digest);
+}
+
+/* Bytes that are to be looked at. */
+static size_t condition_effort(const struct call *call, const struct string_condition *condition,
+                               const struct value *value)
+{
+    size_t len = string_len(value);
+    bool is_text = condition->kind == CONDITION_EQ || condition->kind == CONDITION_NE;
+    return is_text && call->args.at[condition->index].len != len ? 0 : len;
+}
+
+bool strings_slice_condition(struct call *call, const struct string_condition *condition,
+                             const struct value *value)
+{
+    return condition->kind != CONDITION_NONE && value != NULL &&
+           call_slice(call, condition_effort(call, condition, value) / EDIT_OF_SIZE);
 }
 
 bool strings_condition_holds(const struct call *call, const struct string_condition *condition,
@@ -204,7 +222,24 @@ bool strings_condition_holds(const struct call *call, const struct string_condit
         return digest_is(value, text) != is_negated;
     }
     struct string_scratch scratch;
-    return slice_equal(string_get(value, &scratch), text) != is_negated;
+    return pieces_equal(string_get(value, &scratch), text) != is_negated;
+}
+
+bool strings_place_holds(struct call *call, const struct string_condition *condition,
+                         struct place *place)
+{
+    struct blob *blob = place->value == NULL ? NULL : string_blob(place->value);
+    if (call->sliced == NULL || condition->kind == CONDITION_NONE || blob == NULL) {
+        return strings_condition_holds(call, condition, place->value);
+    }
+    blob_share(blob); /* The key may expire meanwhile. */
+    call_breathe(call, true);
+    bool holds = strings_condition_holds(call, condition, place->value);
+    call_breathe(call, false);
+    *place = call_peek_place(call, 1, FIND_NO_TOUCH);
+    bool is_there = place->value != NULL;
+    blob_drop(blob);
+    return is_there ? holds : strings_condition_holds(call, condition, NULL);
 }
 
 /* ---- Reading ---- */
@@ -320,7 +355,11 @@ static void digest_run(struct call *call)
         reply_null(call->out);
         return;
     }
+    if (call_slice(call, string_len(value) / EDIT_OF_SIZE)) {
+        return;
+    }
     char digest[STRING_DIGEST_LEN];
+    call_breathe(call, true);
     strings_digest(value, digest);
     reply_bulk(call->out, slice_of(digest, STRING_DIGEST_LEN));
 }
@@ -364,13 +403,13 @@ static bool set_parse(struct call *call, struct set_options *options)
            expiry_resolve(call, &options->expiry);
 }
 
-static bool set_is_wanted(const struct call *call, const struct set_options *options,
-                          const struct value *old)
+static bool set_is_wanted(struct call *call, const struct set_options *options, struct place *place)
 {
+    const struct value *old = place->value;
     if ((options->is_nx && old != NULL) || (options->is_xx && old == NULL)) {
         return false;
     }
-    return strings_condition_holds(call, &options->condition, old);
+    return strings_place_holds(call, &options->condition, place);
 }
 
 /* Answers the old text and sets the new one; the new value is built before the reply so that a lack
@@ -410,7 +449,10 @@ static void set_with_options(struct call *call)
         reply_error(call->out, ERR_WRONG_TYPE);
         return;
     }
-    if (!set_is_wanted(call, &options, place.value)) {
+    if (strings_slice_condition(call, &options.condition, place.value)) {
+        return;
+    }
+    if (!set_is_wanted(call, &options, &place)) {
         strings_reply(call, options.has_get ? place.value : NULL);
         return;
     }
@@ -504,7 +546,10 @@ static void delifeq_run(struct call *call)
         return;
     }
     struct string_condition condition = {.kind = CONDITION_EQ, .index = 2};
-    if (!strings_condition_holds(call, &condition, place.value)) {
+    if (strings_slice_condition(call, &condition, place.value)) {
+        return;
+    }
+    if (!strings_place_holds(call, &condition, &place)) {
         reply_integer(call->out, 0);
         return;
     }
@@ -534,7 +579,11 @@ static void delex_run(struct call *call)
         reply_error(call->out, ERR_WRONG_TYPE);
         return;
     }
-    if (place.value == NULL || !strings_condition_holds(call, &condition, place.value)) {
+    if (strings_slice_condition(call, &condition, place.value)) {
+        return;
+    }
+    if (place.value == NULL || !strings_place_holds(call, &condition, &place) ||
+        place.value == NULL) {
         reply_integer(call->out, 0);
         return;
     }

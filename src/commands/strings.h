@@ -58,6 +58,15 @@ bool strings_take_condition(const struct call *call, uint32_t *index,
 /* Whether a condition's arguments make sense; else the error is in the reply. */
 bool strings_check_condition(struct call *call, const struct string_condition *condition);
 
+/* True: it takes long to find out for this string, and the command will be run again in slices. */
+bool strings_slice_condition(struct call *call, const struct string_condition *condition,
+                             const struct value *value);
+
+/* Whether it holds for the string at the key of argument 1, which is looked up again if this took
+ * slices. */
+bool strings_place_holds(struct call *call, const struct string_condition *condition,
+                         struct place *place);
+
 /* Whether it holds for a string, NULL when the key is absent. */
 bool strings_condition_holds(const struct call *call, const struct string_condition *condition,
                              const struct value *value);

@@ -154,15 +154,13 @@ static bool put_new(struct call *call, struct string_edit *edit)
 
 bool strings_edit_end(struct call *call, struct string_edit *edit)
 {
-    if (!call_edit_done(call, 1, &edit->place)) {
-        strings_edit_drop(edit);
-        return false;
-    }
-    if (edit->own == NULL) {
-        return true;
-    }
     if (edit->place.value == NULL) {
         return put_new(call, edit);
+    }
+    edit->is_gone = !call_edit_done(call, 1, &edit->place);
+    if (edit->is_gone || edit->own == NULL) {
+        strings_edit_drop(edit);
+        return true;
     }
     if (!string_try_put_edited(&edit->place, edit->own)) {
         return edit_fail(call, edit);

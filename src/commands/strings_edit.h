@@ -7,7 +7,7 @@
  *     }
  *     ... edit.bytes, up to edit.len of them; strings_edit_put for long texts; call_yield ...
  *     if (strings_edit_end(call, &edit)) {
- *         ... reply, call_changed ...
+ *         ... reply, and call_changed unless edit.is_gone ...
  *     } */
 #pragma once
 
@@ -26,8 +26,9 @@ struct string_edit {
     struct place place; /* In: where the key of argument 1 was looked up. */
     size_t len;         /* In: bytes that there must be; then the string's length. */
     bool is_grown;      /* It was created, or gets longer. */
-    char *bytes;        /* Zero where there was nothing. */
-    struct blob *own;   /* Built apart; NULL: bytes are the value's own. */
+    bool is_gone;     /* At the end: the key went with its database; there is no change to tell. */
+    char *bytes;      /* Zero where there was nothing. */
+    struct blob *own; /* Built apart; NULL: bytes are the value's own. */
 };
 
 /* Makes `edit->len` bytes ready to be written to, of which `count` will be. False: return; the
@@ -39,7 +40,7 @@ bool strings_edit_put(struct call *call, struct string_edit *edit, size_t offset
                       struct slice text);
 
 /* Puts the result in place, behind the last yield. False: return; there is no memory, nothing has
- * changed and the error is in the reply, or the key has gone with its database. */
+ * changed and the error is in the reply. */
 bool strings_edit_end(struct call *call, struct string_edit *edit);
 
 /* Instead of it: frees what was built. */

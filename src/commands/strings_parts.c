@@ -27,6 +27,7 @@ static void append_run(struct call *call)
     }
     struct slice tail = call->args.at[2];
     size_t len = tail.len;
+    bool is_gone = false;
     if (place.value == NULL) {
         if (!strings_store(call, 1, place, 2, (struct string_ttl){.at_ms = -1})) {
             return;
@@ -42,9 +43,12 @@ static void append_run(struct call *call)
             !strings_edit_put(call, &edit, old_len, tail) || !strings_edit_end(call, &edit)) {
             return;
         }
+        is_gone = edit.is_gone;
     }
     reply_count(call->out, len);
-    call_changed(call, 1, "append");
+    if (!is_gone) {
+        call_changed(call, 1, "append");
+    }
 }
 
 /* Redis's inclusive bounds, negative from the end, within `len` bytes: stores the offset and
@@ -121,7 +125,9 @@ static void setrange_run(struct call *call)
         return;
     }
     reply_count(call->out, edit.len);
-    call_changed(call, 1, "setrange");
+    if (!edit.is_gone) {
+        call_changed(call, 1, "setrange");
+    }
 }
 
 static const struct command strings_parts_rows[] = {

@@ -30,6 +30,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/pieces.h"
 
 enum {
     PACK_TEXT_SHORT_MAX = 127,
@@ -214,7 +215,7 @@ size_t pack_write(char *to, struct slice text)
     }
     size_t head_len = pack_write_head(to, text.len);
     if (text.len > 0) {
-        memcpy(to + head_len, text.data, text.len);
+        pieces_copy(to + head_len, text.data, text.len);
     }
     return head_len + text.len;
 }

@@ -28,6 +28,9 @@
  * while somebody is held back: so nobody waits for ever, and since a call pins all it needs at its
  * beginning, no two wait for each other.
  *
+ * Elements that are long themselves are copied, compared and summed up in pieces (base/pieces.h),
+ * between which a call may stop as at a yield, where it has said that it holds no place.
+ *
  * Effects. Those of a call are one unit, told when its handler has returned. A call whose effects
  * are long (SREM of every member that SPOP drew) tells them in slices too: from call_tell_begin on
  * it is the teller, and whatever would change anything is held back until it ends, so that the unit
@@ -265,6 +268,22 @@ bool call_yield_slow(struct call *call, bool may_send)
     sliced->may_send = may_send;
     fiber_park(sliced->fiber);
     return !sliced->is_given_up;
+}
+
+/* In the middle of copying something long: see base/pieces.h. */
+static void sliced_on_breath(void *context)
+{
+    struct sliced *sliced = context;
+    if (sliced->may_breathe) {
+        (void)call_yield_slow(&sliced->call, false);
+    }
+}
+
+void call_breathe(struct call *call, bool is_allowed)
+{
+    if (call->sliced != NULL) {
+        call->sliced->may_breathe = is_allowed;
+    }
 }
 
 /* ---- Pins ---- */
@@ -568,6 +587,7 @@ static bool sliced_begin(struct sliced *sliced)
     }
     sliced->fiber = is_free ? fiber_try_new(SLICED_STACK_LEN) : NULL;
     if (sliced->fiber != NULL) {
+        fiber_set_breath(sliced->fiber, sliced_on_breath, sliced);
         sliced_pin_all(sliced, keys, count);
     }
     keyspace_show_expired(exec->keyspace, shows_expired);

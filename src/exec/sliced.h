@@ -113,6 +113,10 @@ static inline bool call_yield(struct call *call)
     return call->sliced == NULL || call_yield_slow(call, false);
 }
 
+/* Whether what follows may also stop in the middle of copying, comparing or summing up something
+ * long (base/pieces.h): as a yield, so no place may be held. */
+void call_breathe(struct call *call, bool is_allowed);
+
 /* The same where all that was replied so far may be sent: not between reply_begin and reply_end.
  * Waits for the client to read when much is unsent and nobody waits for the keys. */
 static inline bool call_yield_sending(struct call *call)

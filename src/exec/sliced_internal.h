@@ -29,6 +29,7 @@ struct sliced {
     bool is_finishing; /* Somebody cannot wait. */
     bool is_given_up;  /* Nobody wants the result. */
     bool may_send;     /* The last yield said so. */
+    bool may_breathe;  /* In the middle of copying something long: see call_breathe. */
     bool must_block;   /* Nothing is there any more that it could have: see exec_sliced_block. */
     int64_t deadline_us;
     uint64_t ns;     /* Spent so far. */

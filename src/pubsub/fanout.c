@@ -17,15 +17,23 @@
  * of keys, and PUBLISH inside EXEC or a script, which must answer at once) are served directly,
  * however many.
  *
- * Memory. A waiting fan-out holds a copy of its message; there are never more of them than
- * publishers. When a message cannot be encoded for want of memory, PUBLISH says so and nobody who
- * needed that encoding gets it. */
+ * Memory. A waiting fan-out holds a copy of its message, or a reference to a long payload; there
+ * are never more of them than publishers. When a message cannot be encoded for want of memory,
+ * PUBLISH says so and nobody who needed that encoding gets it. */
 #include "pubsub/pubsub_internal.h"
 
 #include "base/assert.h"
 #include "base/glob.h"
 #include "base/mem.h"
 #include "base/prefetch.h"
+
+/* Payloads from here on are referred to as they were received. That costs each receiver a chunk for
+ * what stands around them, and saves a copy. */
+#ifdef OURO_HOSTILE
+enum { PAYLOAD_REFER_MIN = 2 * BLOB_LEN_MIN };
+#else
+enum { PAYLOAD_REFER_MIN = 1024 * 1024 };
+#endif
 
 /* How far ahead the parts of a receiver are asked for: each is found through the one before. */
 enum { AHEAD_SUBSCRIPTION = 12, AHEAD_SUBSCRIBER = 9, AHEAD_SESSION = 6, AHEAD_OUTPUT = 3 };
@@ -69,13 +77,7 @@ static void look_ahead(const struct topic *topic, uint32_t at)
 
 static bool deliver(struct message *message, struct session *session)
 {
-    struct blob *blob = message_encoded(message, session->out->protocol);
-    if (blob == NULL) {
-        return false;
-    }
-    reply_share(session_push_begin(session), blob);
-    session_push_end(session);
-    return true;
+    return message_write(message, session);
 }
 
 /* What became of some deliveries. */
@@ -160,6 +162,9 @@ static void fanout_free(struct pubsub *pubsub, struct fanout *fanout)
 {
     list_remove(&fanout->link);
     message_deinit(&fanout->message);
+    if (fanout->message.long_payload != NULL) {
+        blob_drop(fanout->message.long_payload); /* Ours: see fanout_begin. */
+    }
     for (uint32_t i = fanout->target_at; i < fanout->target_count; i++) {
         topic_release(pubsub, fanout->targets[i]);
     }
@@ -252,21 +257,28 @@ static void find_targets(struct pubsub *pubsub, struct fanout *fanout, struct to
     }
 }
 
-/* Suspends the publisher and leaves the rest to the job. */
-static void fanout_begin(struct call *call, struct topic *topic, const struct message *message)
+/* Suspends the publisher and leaves the rest to the job, and the reference to a long payload. */
+static void fanout_begin(struct call *call, struct topic *topic, struct message *message)
 {
     struct pubsub *pubsub = call->family;
-    size_t len = message->channel.len + message->payload.len;
+    bool is_long = message->long_payload != NULL;
+    size_t len = message->channel.len + (is_long ? 0 : message->payload.len);
     struct fanout *fanout = mem_try_alloc(sizeof(*fanout) + len);
     if (fanout == NULL) {
+        if (is_long) {
+            blob_drop(message->long_payload);
+        }
         reply_error(call->out, ERR_NO_MEMORY);
         return;
     }
     *fanout = (struct fanout){.session = call->session, .message = *message};
     memcpy(fanout->bytes, message->channel.data, message->channel.len);
-    memcpy(fanout->bytes + message->channel.len, message->payload.data, message->payload.len);
     fanout->message.channel = slice_of(fanout->bytes, message->channel.len);
-    fanout->message.payload = slice_of(fanout->bytes + message->channel.len, message->payload.len);
+    if (!is_long) {
+        char *payload = fanout->bytes + message->channel.len;
+        memcpy(payload, message->payload.data, message->payload.len);
+        fanout->message.payload = slice_of(payload, message->payload.len);
+    }
     find_targets(pubsub, fanout, topic);
     if (list_is_empty(&pubsub->fanouts)) {
         work_add(exec_work(pubsub->exec), &pubsub->fanout_job, fanout_step);
@@ -290,6 +302,8 @@ void fanout_publish(struct call *call, bool is_shard)
         topic_find(pubsub, is_shard ? TOPIC_SHARD : TOPIC_CHANNEL, message.channel);
     size_t count_max = receivers_max(pubsub, topic, is_shard);
     call_effect(call, call->args.at, call->args.count);
+    bool is_long = count_max > 0 && message.payload.len >= PAYLOAD_REFER_MIN;
+    message.long_payload = is_long ? call_take_blob(call, 2) : NULL;
     bool may_wait = !call->is_inner && call->session->ops != NULL;
     if (may_wait &&
         (count_max > FANOUT_DIRECT_MAX || (count_max > 0 && !list_is_empty(&pubsub->fanouts)))) {
@@ -297,6 +311,9 @@ void fanout_publish(struct call *call, bool is_shard)
         return;
     }
     struct outcome outcome = serve_all(pubsub, topic, &message);
+    if (message.long_payload != NULL) {
+        blob_drop(message.long_payload);
+    }
     answer(call->out, outcome.sent, outcome.is_failed);
 }
 

@@ -127,11 +127,12 @@ uint32_t *session_count_of(struct session *session, enum topic_kind kind);
 struct message {
     struct slice channel, payload, pattern; /* Borrowed. */
     bool is_shard;
-    struct blob *encoded[2]; /* For RESP2 and RESP3, when they were needed; owned. */
+    struct blob *encoded[2];   /* For RESP2 and RESP3, when they were needed; owned. */
+    struct blob *long_payload; /* What payload lies in, when that is long; borrowed. */
 };
 
-/* Its bytes for a protocol, encoded once; NULL when memory does not suffice. Borrowed. */
-struct blob *message_encoded(struct message *message, unsigned protocol);
+/* Writes it; encoded once for each protocol. False: memory does not suffice. */
+bool message_write(struct message *message, struct session *session);
 void message_deinit(struct message *message);
 
 /* ---- fanout.c ---- */

@@ -435,6 +435,13 @@ void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t l
     end_line(out);
 }
 
+void reply_bytes_blob(struct reply *out, struct blob *blob)
+{
+    if (!out->is_muted) {
+        link_blob(out, blob, blob_slice(blob), blob->cap);
+    }
+}
+
 void reply_share(struct reply *out, struct blob *blob)
 {
     size_t len = blob->len;

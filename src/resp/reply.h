@@ -186,6 +186,10 @@ static inline void reply_bulk(struct reply *out, struct slice bytes)
 void reply_bulk_text(struct reply *out, const char *text);
 void reply_bulk_integer(struct reply *out, int64_t value); /* Decimal digits as a bulk. */
 
+/* All bytes of a blob by reference, whatever they are: what the caller has made alone. Limits count
+ * its room, as they do for bulks. */
+void reply_bytes_blob(struct reply *out, struct blob *blob);
+
 /* References blob (shares it), or copies when `len` is small. */
 void reply_bulk_blob(struct reply *out, struct blob *blob, size_t from, size_t len);
 

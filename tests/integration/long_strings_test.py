@@ -183,6 +183,75 @@ class Others(Case):
         return None
 
 
+class Travels(Case):
+    def test_payloads_of_long_strings_and_elements(self):
+        texts = (text_of(3 * MIB), bytes(5 * MIB), b"abc" * MIB)
+        for n, text in enumerate(texts):
+            self.call("SET", "string:%d" % n, text)
+            self.call("RPUSH", "list:%d" % n, "a", text, "b")
+            self.call("HSET", "hash:%d" % n, "a", "b", "f", text)
+            self.call("SADD", "set:%d" % n, "a", text)
+            self.call("ZADD", "zset:%d" % n, 1, "a", 2, text)
+            self.call("XADD", "stream:%d" % n, "1-1", "f", text)
+        looks = {"string": ("GET",), "list": ("LRANGE", 0, -1), "hash": ("HGETALL",), "set": ("SMEMBERS",),
+                 "zset": ("ZRANGE", 0, -1, "WITHSCORES"), "stream": ("XRANGE", "-", "+")}
+        for kind, look in looks.items():
+            for n in range(len(texts)):
+                key = "%s:%d" % (kind, n)
+                with self.subTest(key=key):
+                    payload = self.call("DUMP", key)
+                    self.assertEqual(self.call("RESTORE", "to", 0, payload, "REPLACE"), "OK")
+                    got, wanted = self.call(look[0], "to", *look[1:]), self.call(look[0], key, *look[1:])
+                    self.assertTrue(sorted(got) == sorted(wanted) if kind == "set" else got == wanted)
+                    flipped = bytearray(payload)
+                    flipped[len(payload) // 2] ^= 1
+                    self.assertEqual(self.call("RESTORE", "other", 0, bytes(flipped)),
+                                     "ERR DUMP payload version or checksum are wrong")
+
+    def test_a_long_value_enters_a_hash_of_any_form(self):
+        text, other = text_of(3 * MIB, 1), text_of(2 * MIB, 2)
+        self.assertEqual(self.call("HSET", "new", "f", text, "g", "short"), 2)
+        self.assertTrue(self.call("HGETALL", "new") == [b"f", text, b"g", b"short"] or
+                        self.call("HGETALL", "new") == [b"g", b"short", b"f", text])
+        self.call("HSET", "packed", "a", 1, "b", 2)
+        self.call("EXPIRE", "packed", 1000)
+        self.assertEqual(self.call("HSET", "packed", "b", text), 0)
+        self.assertEqual(self.call("HSET", "packed", "c", text, "b", other, "a", other), 1)
+        self.assertTrue(self.call("HMGET", "packed", "a", "b", "c", "d") == [other, other, text, None])
+        self.assertGreater(self.call("TTL", "packed"), 900)
+        self.assertEqual(self.call("HMSET", "packed", "d", text), "OK")
+        self.assertEqual(self.call("HSETNX", "packed", "d", "no"), 0)
+        self.assertEqual(self.call("HSETNX", "packed", "e", other), 1)
+        self.assertEqual(self.call("HLEN", "packed"), 5)
+        self.assertTrue(self.call("HGET", "packed", "b") == other)
+        self.assertTrue(self.call("HGET", "packed", "c") == text)
+        self.assertIsNone(self.call("HGET", "packed", "none"))
+        self.assertEqual(self.call("HSET", "packed", "e", text, "odd"),
+                         "ERR wrong number of arguments for 'hset' command")
+        self.call("SET", "string", "x")
+        self.assertTrue(self.call("HSET", "string", "f", text).startswith("WRONGTYPE"))
+        with self.connect() as doer, self.connect() as watcher:
+            doer.send_command("HSET", "packed", "x", text, "y", other, "z", text)
+            for _ in range(5):
+                self.assertIn(watcher.call("HLEN", "packed"), (5, 8))
+            self.assertEqual(doer.read(), 3)
+
+    def test_messages_reach_all_without_a_change(self):
+        text = text_of(2 * MIB)
+        with self.connect() as two, self.connect() as three, self.connect() as pattern:
+            three.call("HELLO", 3)
+            two.call("SUBSCRIBE", "channel")
+            three.call("SUBSCRIBE", "channel")
+            pattern.call("PSUBSCRIBE", "chan*")
+            for size in (2 * MIB, 40000, 5):
+                self.assertEqual(self.call("PUBLISH", "channel", text[:size]), 3)
+                self.assertTrue(two.read() == [b"message", b"channel", text[:size]])
+                self.assertTrue(three.read()[1:] == [b"channel", text[:size]])
+                self.assertTrue(pattern.read() == [b"pmessage", b"chan*", b"channel", text[:size]])
+        self.assertEqual(self.call("PUBLISH", "channel", text), 0)
+        self.assertTrue(self.call("ECHO", text) == text)
+
+
 class Limits(Case):
     def test_a_limit_of_memory_refuses_and_changes_nothing(self):
         self.call("SET", "k", "abc")

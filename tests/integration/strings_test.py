@@ -94,6 +94,25 @@ class Conditions(Case):
         self.assertEqual(self.call("DELEX", "k", "IFEQ"), "ERR syntax error")
         self.assertEqual(self.call("DIGEST", "k"), None)
 
+    def test_long_texts_are_compared_to_their_last_byte(self):
+        text = b"0123456789abcdef" * 70000
+        for end, is_equal in ((b"end", True), (b"enD", False)):
+            with self.subTest(end=end):
+                self.call("SET", "k", text + b"end")
+                self.call("SET", "other", text + end)
+                self.assertEqual(self.call("DIGEST", "k") == self.call("DIGEST", "other"), is_equal)
+                self.assertEqual(self.call("SET", "k", "one", "IFNE", text + end), None if is_equal else "OK")
+                self.call("SET", "k", text + b"end", "EX", 1000)
+                self.assertEqual(self.call("SET", "k", "two", "IFEQ", text + end, "KEEPTTL"), "OK" if is_equal else None)
+                self.assertEqual(self.call("TTL", "k") > 900, True)
+                self.assertEqual(self.call("STRLEN", "k"), 3 if is_equal else len(text) + 3)
+                self.call("SET", "k", text + b"end")
+                self.assertEqual(self.call("SET", "k", "x", "IFDEQ", self.call("DIGEST", "other"), "GET"), text + b"end")
+                self.call("SET", "k", text + b"end")
+                self.assertEqual(self.call("DELEX", "k", "IFNE", text + end), 0 if is_equal else 1)
+                self.call("SET", "k", text + b"end")
+                self.assertEqual(self.call("DELIFEQ", "k", text + end), 1 if is_equal else 0)
+
     def test_msetex_sets_all_or_none(self):
         self.assertEqual(self.call("MSETEX", "2", "a", "1", "b", "2", "EX", "100"), 1)
         self.assertEqual(self.call("TTL", "b"), 100)

@@ -16,8 +16,10 @@
 #include <endian.h>
 #include <lzf.h>
 
+#include "base/fiber.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/pieces.h"
 #include "types/codec/codec_internal.h"
 
 enum {
@@ -64,7 +66,7 @@ void codec_out_bytes(struct codec_out *out, struct slice bytes)
         return;
     }
     if (bytes.len > 0 && out_reserve(out, bytes.len)) {
-        memcpy(out->blob->bytes + out->blob->len, bytes.data, bytes.len);
+        pieces_copy(out->blob->bytes + out->blob->len, bytes.data, bytes.len);
         out->blob->len += bytes.len;
     }
 }
@@ -222,6 +224,55 @@ static enum codec_result read_integer(struct codec_reader *reader, unsigned step
     return CODEC_OK;
 }
 
+/* A long text: what lzf_decompress does, with breaths in between. False: the bytes are bad.
+ *
+ *     000nnnnn  n + 1 bytes as they are         lllddddd [more] dd   l + 2 bytes from d + 1 back */
+static bool unpack_long(struct slice packed, char *bytes, size_t len)
+{
+    const unsigned char *from = (const unsigned char *)packed.data;
+    const unsigned char *end = from + packed.len;
+    size_t at = 0;
+    size_t breath = PIECE_LEN;
+    while (from < end) {
+        size_t control = *from++;
+        if (control < 32) {
+            size_t count = control + 1;
+            if (count > (size_t)(end - from) || count > len - at) {
+                return false;
+            }
+            memcpy(bytes + at, from, count);
+            from += count;
+            at += count;
+            continue;
+        }
+        size_t count = control >> 5;
+        if ((size_t)(end - from) < (count == 7 ? 2U : 1U)) {
+            return false;
+        }
+        count += 2U + (count == 7 ? *from++ : 0U);
+        size_t back = ((control & 31) << 8) + *from++ + 1U;
+        if (back > at || count > len - at) {
+            return false;
+        }
+        for (; count > 0; count--, at++) { /* They may overlap. */
+            bytes[at] = bytes[at - back];
+        }
+        if (at >= breath) {
+            breath = at + PIECE_LEN;
+            fiber_breathe();
+        }
+    }
+    return at == len;
+}
+
+static bool unpack(struct slice packed, char *bytes, size_t len)
+{
+    if (len > PIECE_LEN) {
+        return unpack_long(packed, bytes, len);
+    }
+    return lzf_decompress(packed.data, (unsigned)packed.len, bytes, (unsigned)len) == len;
+}
+
 static enum codec_result read_lzf(struct codec_reader *reader, struct codec_text *text)
 {
     uint64_t packed_len;
@@ -237,7 +288,7 @@ static enum codec_result read_lzf(struct codec_reader *reader, struct codec_text
     if (bytes == NULL) {
         return CODEC_NO_MEMORY;
     }
-    if (lzf_decompress(reader->at, (unsigned)packed_len, bytes, (unsigned)len) != len) {
+    if (!unpack(slice_of(reader->at, packed_len), bytes, len)) {
         mem_free(bytes);
         return CODEC_BAD;
     }

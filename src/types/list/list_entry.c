@@ -21,6 +21,8 @@
 
 #include <endian.h>
 
+#include "base/pieces.h"
+
 static_assert((int)LIST_INLINE_MAX < (int)BLOB_LEN_MIN, "a blob that arrives stays a blob");
 
 static void entry_prepare_i64(struct list_entry *entry, int64_t number)
@@ -43,7 +45,7 @@ static bool entry_prepare_blob(struct list_entry *entry, struct slice text, stru
         if (blob == NULL) {
             return false;
         }
-        memcpy(blob->bytes, text.data, text.len);
+        pieces_copy(blob->bytes, text.data, text.len);
         blob->len = text.len;
         entry->is_copy = true;
     }

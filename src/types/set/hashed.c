@@ -29,6 +29,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/pieces.h"
 #include "base/prefetch.h"
 #include "base/work.h"
 #include "types/set/set_internal.h"
@@ -82,7 +83,7 @@ static void *entry_try_new(struct slice text)
     if (len >= LONG_MARK) {
         memcpy(bytes + 1, &len, sizeof(len));
     }
-    memcpy(bytes + entry_size(len) - len, text.data, len);
+    pieces_copy(bytes + entry_size(len) - len, text.data, len);
     return bytes;
 }
 

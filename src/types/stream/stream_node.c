@@ -31,6 +31,7 @@
  * deleted entries stay as flags until the whole node goes. Differences from the entry before
  * instead of from the base: a byte less for some, but then removal would rewrite the next one. */
 #include "base/mem.h"
+#include "base/pieces.h"
 #include "ds/pack.h"
 #include "types/stream/stream_internal.h"
 
@@ -141,7 +142,7 @@ static char *item_write(char *to, const struct stream_add *add, uint32_t index)
         if (blob == NULL) {
             return NULL;
         }
-        memcpy(blob->bytes, text.data, text.len);
+        pieces_copy(blob->bytes, text.data, text.len);
         blob->len = text.len;
     }
     *to = (char)BLOB_TAG;

@@ -27,6 +27,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/pieces.h"
 
 /* A growing blob gets at most this much more than it needs: what Redis gives its strings. */
 enum { BLOB_SPARE_MAX = 1024 * 1024 };
@@ -114,7 +115,7 @@ static struct value *string_try_word(struct slice key, enum string_encoding enco
 static struct blob *string_fill_blob(struct blob *blob, struct slice text)
 {
     if (blob != NULL) {
-        memcpy(blob->bytes, text.data, text.len);
+        pieces_copy(blob->bytes, text.data, text.len);
         blob->len = text.len;
     }
     return blob;

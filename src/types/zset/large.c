@@ -24,6 +24,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/pieces.h"
 #include "base/work.h"
 #include "types/zset/zset_internal.h"
 
@@ -58,7 +59,7 @@ static struct zset_entry *entry_try_new(struct slice member, double score)
         memcpy(entry->body, &len, sizeof(len));
     }
     if (member.len > 0) {
-        memcpy((char *)entry + head, member.data, member.len);
+        pieces_copy((char *)entry + head, member.data, member.len);
     }
     return entry;
 }

@@ -1,4 +1,6 @@
 /* The codec of the dump format: letters, forms of Redis, and what is refused. */
+#include <lzf.h>
+
 #include "base/mem.h"
 #include "base/work.h"
 #include "tests/unit/test.h"
@@ -75,6 +77,40 @@ TEST(codec, strings_are_read_in_every_form)
                  "aa\xe0\x07\x00\x01"
                  "aa",
                  13, "aaaaaaaaaaaaaaaaaaaa");
+}
+
+/* Long enough to be unpacked here rather than by the library. */
+TEST(codec, a_long_packed_string_is_unpacked_and_a_bad_one_refused)
+{
+    enum { LEN = 300 * 1000, PACKED_MAX = LEN, HEAD = 12 };
+    char *text = mem_alloc(LEN);
+    char *bytes = mem_alloc(PACKED_MAX + HEAD);
+    for (size_t i = 0; i < LEN; i++) {
+        text[i] = i % 1000 < 500 ? 'x' : (char)(i * i / 7);
+    }
+    unsigned packed_len = lzf_compress(text, LEN, bytes + HEAD, PACKED_MAX);
+    CHECK(packed_len > 0);
+    bytes[0] = 0;
+    bytes[1] = (char)0xc3;
+    bytes[2] = (char)0x80;
+    bytes[7] = (char)0x80;
+    for (unsigned i = 0; i < 4; i++) {
+        bytes[3 + i] = (char)(packed_len >> (24 - 8 * i));
+        bytes[8 + i] = (char)((unsigned)LEN >> (24 - 8 * i));
+    }
+    struct value *value = read_value(bytes, packed_len + HEAD);
+    struct string_scratch scratch;
+    CHECK(value != NULL && slice_equal(string_get(value, &scratch), slice_of(text, LEN)));
+    value_free(value, NULL);
+    bytes[11]++; /* Longer than what is packed. */
+    CHECK(is_refused(bytes, packed_len + HEAD));
+    bytes[11] = (char)(bytes[11] - 2);
+    CHECK(is_refused(bytes, packed_len + HEAD));
+    bytes[11]++;
+    bytes[HEAD] = (char)0xff; /* Refers to what is before the beginning. */
+    CHECK(is_refused(bytes, packed_len + HEAD));
+    mem_free(text);
+    mem_free(bytes);
 }
 
 TEST(codec, numbers_are_written_in_their_short_form)
