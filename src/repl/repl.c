@@ -180,6 +180,7 @@ void repl_stop(struct repl *repl)
         sync_abort(repl->sync, "Disconnecting replica, the server ends");
         link_stop(repl);
         repl_lose_backlog(repl, "Disconnecting replica, the server ends");
+        backlog_deinit(&repl->backlog); /* While those live to whom its blobs were lent. */
     }
 }
 
@@ -191,7 +192,6 @@ void repl_free(struct repl *repl)
     ASSERT(list_is_empty(&repl->replicas));
     sync_free(repl->sync);
     link_free(repl);
-    backlog_deinit(&repl->backlog);
     config_deinit(&repl->config);
     mem_free_sized(repl, sizeof *repl);
 }
