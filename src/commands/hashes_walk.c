@@ -19,7 +19,7 @@ static void hscan_on_pair(void *context, const struct hash_pair *pair)
     struct hscan *scan = context;
     char digits[PACK_DIGITS];
     struct slice field = pack_text(&pair->field, digits);
-    if (hash_pair_is_hidden(pair, scan->hidden_ms) || !scan_wants(&scan->options, field)) {
+    if (!scan_wants(&scan->options, field)) {
         return;
     }
     reply_bulk(scan->out, field);
@@ -37,9 +37,11 @@ static void hscan_reply(struct call *call, const struct value *value, uint64_t c
     reply_init(&found, call->out->pool);
     found.protocol = call->out->protocol;
     scan->out = &found;
+    const struct hash_scan some = {
+        .visit = hscan_on_pair, .context = scan, .hidden_ms = scan->hidden_ms};
     bool goes_on = true;
     while (goes_on) {
-        cursor = hash_scan(value, cursor, scan_step(call, &scan->options), hscan_on_pair, scan);
+        cursor = hash_scan(value, cursor, scan_step(call, &scan->options), &some);
         goes_on = scan_goes_on(call, &scan->options, cursor);
     }
     scan_reply(call->out, cursor, scan->count, &found);

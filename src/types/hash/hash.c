@@ -132,35 +132,49 @@ struct table *hash_table_of(const struct value *value)
     return is_packed(value) ? NULL : &hash_body(value)->table;
 }
 
-struct hash_scan {
+/* What a reader of texts sees of an entry: its moment when fields are hidden. False: this one is.
+ */
+static bool hash_entry_shown(const struct hash_body *body, const void *entry, int64_t hidden_ms,
+                             struct hash_pair *pair)
+{
+    if (hidden_ms == 0) {
+        hash_entry_texts(entry, pair);
+        return true;
+    }
+    hash_entry_pair(body, entry, pair);
+    return !hash_pair_is_hidden(pair, hidden_ms);
+}
+
+struct hash_table_scan {
     const struct hash_body *body;
-    hash_visit_fn visit;
-    void *context;
+    const struct hash_scan *scan;
 };
 
 static void hash_scan_on_entry(void *context, void *entry)
 {
-    struct hash_scan *scan = context;
+    const struct hash_table_scan *of = context;
     struct hash_pair pair;
-    hash_entry_pair(scan->body, entry, &pair);
-    scan->visit(scan->context, &pair);
+    if (hash_entry_shown(of->body, entry, of->scan->hidden_ms, &pair)) {
+        of->scan->visit(of->scan->context, &pair);
+    }
 }
 
-uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, hash_visit_fn visit,
-                   void *context)
+uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count,
+                   const struct hash_scan *scan)
 {
     if (!is_packed(value)) {
-        struct hash_scan scan = {.body = hash_body(value), .visit = visit, .context = context};
+        struct hash_table_scan of = {.body = hash_body(value), .scan = scan};
         struct table_walk walk = {.visit = hash_scan_on_entry,
-                                  .context = &scan,
+                                  .context = &of,
                                   .entries_max = count,
                                   .buckets_max = count < SIZE_MAX / 10 ? count * 10 : SIZE_MAX};
         return table_scan(&hash_body(value)->table, cursor, &walk);
     }
     struct hash_walk walk = hash_walk(value);
     struct hash_pair pair;
+    walk.hidden_ms = scan->hidden_ms;
     while (hash_walk_next(&walk, &pair)) {
-        visit(context, &pair);
+        scan->visit(scan->context, &pair);
     }
     return 0;
 }
@@ -207,10 +221,10 @@ static const char *hash_pick_entry(const struct hash_picker *picker, struct hash
         }
         return entry;
     }
+    const struct hash_body *body = hash_body(picker->value);
     do {
-        entry = table_random(&hash_body(picker->value)->table, picker->rng);
-        hash_entry_pair(hash_body(picker->value), entry, pair);
-    } while (hash_pair_is_hidden(pair, picker->hidden_ms));
+        entry = table_random(&body->table, picker->rng);
+    } while (!hash_entry_shown(body, entry, picker->hidden_ms, pair));
     return entry;
 }
 

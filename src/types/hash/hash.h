@@ -73,8 +73,13 @@ bool hash_walk_next(struct hash_walk *walk, struct hash_pair *pair); /* False: t
 /* HSCAN: visits about `count` fields from `cursor` on and returns the cursor to go on with, 0 at
  * the end. A packed hash is visited as a whole. What is there throughout is visited. */
 typedef void (*hash_visit_fn)(void *context, const struct hash_pair *pair);
-uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count, hash_visit_fn visit,
-                   void *context);
+struct hash_scan {
+    hash_visit_fn visit;
+    void *context;
+    int64_t hidden_ms; /* As in a walk; when it is 0, expiries are not told. */
+};
+uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count,
+                   const struct hash_scan *scan);
 
 /* Picks from the fields that are not hidden: several picks share what a packed hash costs, and one
  * of which most is hidden (O(fields) once, 8 bytes per field). Nothing to pick from: count is 0. */
@@ -88,7 +93,7 @@ struct hash_picker {
 struct hash_picker hash_picker_open(const struct value *value, struct rng *rng, int64_t hidden_ms);
 void hash_picker_close(struct hash_picker *picker);
 
-/* A uniformly random pair; there is one. Expected O(1). */
+/* A uniformly random pair; there is one. Expected O(1). Its expiry is told if fields are hidden. */
 void hash_pick(const struct hash_picker *picker, struct hash_pair *pair);
 
 /* Visits `count` distinct random pairs, `count` not more than there are. O(count) when that is less

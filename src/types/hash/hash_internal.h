@@ -150,6 +150,8 @@ static inline struct hash_body *hash_body(const struct value *value)
     return (struct hash_body *)(uintptr_t)value_word(value);
 }
 
+/* The pair without its moment; and with it. */
+void hash_entry_texts(const void *entry, struct hash_pair *pair);
 void hash_entry_pair(const struct hash_body *body, const void *entry, struct hash_pair *pair);
 
 struct hash_body *hash_body_new(uint64_t seed);

@@ -30,7 +30,7 @@ static bool hash_entry_is(const void *entry, const void *key)
     return pack_matches(hash_entry_bytes(entry), key);
 }
 
-static void hash_entry_texts(const void *entry, struct hash_pair *pair)
+void hash_entry_texts(const void *entry, struct hash_pair *pair)
 {
     struct slice pack = hash_entry_pack(entry);
     pack_next(pack, pack_next(pack, 0, &pair->field), &pair->text);

@@ -376,14 +376,15 @@ TEST(hash, a_scan_sees_what_stays_while_the_hash_grows_and_converts)
     bed_open(&bed, 100);
     put_numbered(&bed, 90);
     struct seen seen = {.total = 0};
-    CHECK(hash_scan(bed.place.value, 0, 5, on_pair, &seen) == 0 && seen.total == 90);
+    const struct hash_scan scan = {.visit = on_pair, .context = &seen};
+    CHECK(hash_scan(bed.place.value, 0, 5, &scan) == 0 && seen.total == 90);
     bed.limits.hash_entries = 0;
     put(&bed, "field:90", "v");
     seen = (struct seen){.total = 0};
     uint64_t cursor = 0;
     unsigned next = 91;
     do {
-        cursor = hash_scan(bed.place.value, cursor, 5, on_pair, &seen);
+        cursor = hash_scan(bed.place.value, cursor, 5, &scan);
         for (unsigned i = 0; i < 20 && next < 600; i++, next++) {
             char field[32];
             snprintf(field, sizeof(field), "field:%u", next);
