@@ -110,6 +110,14 @@ void exec_emit(struct exec *exec, const struct effect *effect)
     emit_to(exec, exec->audience, effect);
 }
 
+void exec_emit_of(struct call *call, const struct slice *args, uint32_t count)
+{
+    if (call->exec->command_sink_count != 0) {
+        exec_emit(call->exec,
+                  &(struct effect){.db = call->db, .args = args, .count = count, .call = call});
+    }
+}
+
 /* What was removed because its time had come, or for want of room. */
 static void emit_removal(struct exec *exec, struct db *db, const struct slice *args, uint32_t count)
 {
@@ -251,10 +259,9 @@ bool call_wants_effects(const struct call *call)
 void call_effect(struct call *call, const struct slice *args, uint32_t count)
 {
     call->is_effect_set = true;
-    if (call->exec->command_sink_count != 0) {
+    if (call->exec->command_sink_count != 0 && !exec_sliced_gather(call, args, count)) {
         call_tell_begin(call);
-        exec_emit(call->exec,
-                  &(struct effect){.db = call->db, .args = args, .count = count, .call = call});
+        exec_emit_of(call, args, count);
     }
 }
 

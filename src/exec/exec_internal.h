@@ -150,6 +150,7 @@ void exec_registry_free(struct exec *exec);
 
 /* effect.c */
 void exec_emit(struct exec *exec, const struct effect *effect);
+void exec_emit_of(struct call *call, const struct slice *args, uint32_t count);
 void exec_emit_event(struct exec *exec, struct db *db, struct slice key, const char *event,
                      enum event_class event_class);
 
@@ -231,6 +232,9 @@ void exec_sliced_finish_all(struct exec *exec, enum slice_mode least);
 /* A call in slices wants to wait for keys: its handler is run once more, in one step, when it has
  * returned. */
 void exec_sliced_block(struct call *call);
+
+/* Keeps an effect of a call in slices until its end. False: it is to be told now. */
+bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count);
 
 /* Whether the transaction of a primary keeps others from a key. */
 bool exec_unit_bars(const struct exec *exec, uint64_t hash);

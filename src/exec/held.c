@@ -22,7 +22,7 @@
  *
  * Invariants:
  *   1. GATE_PINNED is active exactly while something is pinned, GATE_EDITED while a pin of those is
- *      PIN_EDIT or there is a teller; and both while a primary's transaction is under way.
+ *      PIN_EDIT; and both while there is a teller or a primary's transaction under way.
  *   2. A held session is suspended and SESSION_HELD. */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -82,10 +82,10 @@ void exec_sliced_tick(struct exec *exec)
 
 void exec_held_refresh(struct exec *exec)
 {
-    bool has_unit = exec->sliced.unit != NULL;
-    bool has_edits = keyspace_edit_count(exec->keyspace) > 0 || exec->sliced.teller != NULL;
-    exec_activate_gate(exec, GATE_PINNED, keyspace_pin_count(exec->keyspace) > 0 || has_unit);
-    exec_activate_gate(exec, GATE_EDITED, has_edits || has_unit);
+    bool has_more = exec->sliced.unit != NULL || exec->sliced.teller != NULL;
+    bool has_pins = keyspace_pin_count(exec->keyspace) > 0;
+    exec_activate_gate(exec, GATE_PINNED, has_pins || has_more);
+    exec_activate_gate(exec, GATE_EDITED, keyspace_edit_count(exec->keyspace) > 0 || has_more);
 }
 
 void exec_held_release(struct exec *exec)

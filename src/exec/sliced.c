@@ -31,10 +31,11 @@
  * Elements that are long themselves are copied, compared and summed up in pieces (base/pieces.h),
  * between which a call may stop as at a yield, where it has said that it holds no place.
  *
- * Effects. Those of a call are one unit, told when its handler has returned. A call whose effects
- * are long (SREM of every member that SPOP drew) tells them in slices too: from call_tell_begin on
- * it is the teller, and whatever would change anything is held back until it ends, so that the unit
- * may stay open over turns. While there is a teller, or a value half changed, no snapshot begins.
+ * Effects. Those of a call are one unit, told when its handler has returned: until then they are
+ * gathered (exec/gather.h). They are told in slices too: from call_tell_begin on, or when more than
+ * GATHER_BYTES_MAX are gathered, it is the teller, and whatever would change anything is held back
+ * until it ends, so that the unit may stay open over turns. While there is a teller, or a value
+ * half changed, no snapshot begins.
  *
  * Replies. What is complete so far is handed to the connection at yields that allow it. When
  * SLICED_OUT_MAX of it is unsent the call rests until the client has read half, so that a reply of
@@ -59,7 +60,7 @@
  * Invariants:
  *   1. A call is on `waiting` without a fiber and pins, or on `running` with both.
  *   2. A session whose call is sliced is suspended until the call ends.
- *   3. A teller is running and has pins. There is at most one, and at most one transaction of a
+ *   3. A teller is running. There is at most one, and at most one transaction of a
  *      primary under way.
  *
  * Rejected: a state machine per command. There are forty such commands, each of which would have
@@ -184,6 +185,9 @@ static void sliced_main(void *context)
 {
     struct sliced *sliced = context;
     sliced->call.entry->run(&sliced->call);
+    if (!gather_is_empty(&sliced->effects) && !sliced->is_given_up) {
+        call_tell_begin(&sliced->call);
+    }
 }
 
 /* Runs it until it yields or ends. */
@@ -402,12 +406,9 @@ void exec_sliced_freeze(struct exec *exec)
     keyspace_freeze(exec->keyspace, is_frozen);
 }
 
-void call_tell_begin(struct call *call)
+/* Nobody else may change anything until this call has ended. */
+static void become_teller(struct sliced *sliced)
 {
-    struct sliced *sliced = call->sliced;
-    if (sliced == NULL || !call_wants_effects(call)) {
-        return;
-    }
     struct exec *exec = sliced->exec;
     if (exec->sliced.teller != NULL && exec->sliced.teller != sliced) {
         sliced_finish(
@@ -419,6 +420,32 @@ void call_tell_begin(struct call *call)
     exec_held_refresh(exec);
 }
 
+static void tell_effect(void *context, const struct slice *args, uint32_t count)
+{
+    exec_emit_of(context, args, count);
+}
+
+void call_tell_begin(struct call *call)
+{
+    struct sliced *sliced = call->sliced;
+    if (sliced == NULL || !call_wants_effects(call)) {
+        return;
+    }
+    become_teller(sliced);
+    while (!gather_is_empty(&sliced->effects)) {
+        gather_tell_one(&sliced->effects, tell_effect, call);
+        (void)call_yield(call);
+    }
+}
+
+bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count)
+{
+    struct sliced *sliced = call->sliced;
+    bool is_telling = sliced == NULL ||
+                      (sliced->exec->sliced.teller == sliced && gather_is_empty(&sliced->effects));
+    return !is_telling && gather_try_add(&sliced->effects, args, count);
+}
+
 /* What was told is a unit; others may change things again. */
 static void teller_end(struct sliced *sliced)
 {
@@ -427,6 +454,7 @@ static void teller_end(struct sliced *sliced)
         exec->sliced.teller = NULL;
         exec_sliced_freeze(exec);
         exec_held_refresh(exec);
+        exec_held_release(exec);
         exec_sliced_on_unpause(exec);
     }
 }
@@ -477,6 +505,7 @@ static void sliced_free(struct sliced *sliced)
     }
     mem_free(sliced->blobs);
     resp_parser_deinit(&sliced->kept);
+    gather_deinit(&sliced->effects);
     reply_deinit(&sliced->out);
     reply_deinit(&sliced->aside);
     list_remove(&sliced->link);
@@ -734,6 +763,9 @@ bool call_edit_done(struct call *call, uint32_t index, struct place *place)
         return false; /* Gone before: see call_edit_yield. */
     }
     follow_edit(call->sliced, place);
+    if (!gather_is_empty(&call->sliced->effects)) {
+        become_teller(call->sliced); /* Who changes it next comes after us. */
+    }
     sliced_unpin_all(call->sliced);
     *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
     return place->value == value;

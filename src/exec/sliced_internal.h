@@ -4,6 +4,7 @@
 
 #include "base/fiber.h"
 #include "exec/exec_internal.h"
+#include "exec/gather.h"
 #include "keyspace/pin.h"
 #include "resp/parse.h"
 
@@ -15,9 +16,10 @@ struct sliced {
     struct session *stand_in; /* Owned; for a call whose session has gone. */
     struct fiber *fiber;      /* NULL: has not begun. */
     struct call call;
-    struct reply out;   /* What is not handed over yet. */
-    struct reply aside; /* Pushes that came meanwhile. */
-    struct pin *pins;   /* Owned. */
+    struct gather effects; /* To be told at its end. */
+    struct reply out;      /* What is not handed over yet. */
+    struct reply aside;    /* Pushes that came meanwhile. */
+    struct pin *pins;      /* Owned. */
     size_t pin_count;
     struct resp_parser kept; /* Holds the arguments when the client's parser did. */
     struct blob **blobs;     /* Owned, as their references: of each argument, or NULL; or NULL. */

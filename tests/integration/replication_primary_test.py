@@ -803,6 +803,44 @@ class Tools(unittest.TestCase):
             shown.stdout.close()
 
 
+class LongEffects(unittest.TestCase):
+    """Commands with effects by the thousand, while others write: the replica has the same at the
+    end, word for word in the order in which it happened."""
+
+    COUNT = 3000
+
+    def test_groups_that_read_and_claim_much_beside_writers(self):
+        with Group("oo") as group:
+            primary, replica = group.nodes
+            replica.follow(primary)
+            wait_in_sync(primary, replica)
+            primary.conn.pipeline([("XADD", "x", "%d-0" % (n + 1), "f", "v") for n in range(self.COUNT)])
+            primary.do("XGROUP", "CREATE", "x", "g", 0)
+            with primary.connect() as reader, primary.connect() as writer:
+                reader.send_command("XREADGROUP", "GROUP", "g", "one", "COUNT", self.COUNT, "STREAMS", "x", ">")
+                self.write_beside(writer)
+                self.assertEqual(len(reader.read()[0][1]), self.COUNT)
+                reader.send_command("XAUTOCLAIM", "x", "g", "two", 0, 0, "COUNT", self.COUNT)
+                self.write_beside(writer)
+                self.assertEqual(len(reader.read()[1]), self.COUNT)
+            wait_in_sync(primary, replica)
+            for question in (("XPENDING", "x", "g", "-", "+", self.COUNT), ("XINFO", "GROUPS", "x"),
+                             ("GET", "n"), ("LRANGE", "l", 0, -1), ("XLEN", "x")):
+                ours, theirs = primary.do(*question), replica.do(*question)
+                if question[0] == "XPENDING":  # Since when is told by each one's own clock.
+                    ours, theirs = ([(e[0], e[1], e[3]) for e in told] for told in (ours, theirs))
+                    self.assertEqual(len(ours), self.COUNT)
+                self.assertEqual(ours, theirs, question[0])
+
+    @staticmethod
+    def write_beside(writer):
+        """Others' keys, and the stream itself, which waits."""
+        for number in range(300):
+            writer.call("INCR", "n")
+            writer.call("RPUSH", "l", number)
+        writer.call("XADD", "x", "*", "f", "later")
+
+
 class RealReplica(unittest.TestCase):
     """redis-server 7.0 takes what Ouro alone has, as far as it can be said in its words."""
 

@@ -121,6 +121,12 @@ static const char *const forms[] = {
     "x XADD k * f t",
     "x XADD k MAXLEN ~ 20 * f t f b",
     "x XTRIM k MAXLEN 10",
+    "x XGROUP CREATE k g 0 MKSTREAM",
+    "s SPOP k 20",
+    "s SORT k ALPHA STORE l1",
+    "z ZREMRANGEBYRANK k 0 5",
+    "z ZUNIONSTORE k 2 k q",
+    "l LREM k 0 f",
 };
 static const char *const general_forms[] = {
     "DEL k",         "UNLINK k",   "RENAME k q", "COPY k q REPLACE",

@@ -443,6 +443,25 @@ TEST(sliced, what_needs_whole_data_waits_for_a_change)
     bed_deinit(&bed);
 }
 
+TEST(sliced, effects_are_gathered_while_others_write)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    say(&bed.fixture, "change a");
+    while (bed.trace.steps < ROUNDS) {
+        step(&bed);
+    }
+    step(&bed);
+    CHECK(bed.trace.effects == 0);
+    CHECK(is_text(other_says(&bed, "edit b"), "+OK\r\n"));
+    CHECK(bed.trace.effects == 1 && bed.trace.units == 1);
+    CHECK(is_text(other_says(&bed, "edit a"), "(later)"));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.effects == 1 + ROUNDS && bed.trace.units == 2);
+    bed_deinit(&bed);
+}
+
 TEST(sliced, a_teller_is_one_unit_and_holds_writers)
 {
     struct bed bed;
