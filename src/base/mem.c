@@ -258,9 +258,12 @@ const char *mem_allocator_name(void)
  * than ten, so that resident memory follows used memory (mem_purge_in_background has the rest).
  * Blocks of 8 MiB and more get no arena of their own, which would purge at once. None of it changes
  * the speed measurably. Huge pages stay off: they cost 4 to 8 % of resident memory on small items.
- */
-const char *malloc_conf =
-    "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:false,oversize_threshold:0";
+ *
+ * Each slab has a record of 128 bytes. Slabs of up to 128 bytes a block are made as large as they
+ * may be, 512 blocks (8 to 64 KiB): by itself jemalloc makes those of 96 bytes for 128 blocks, and
+ * those of 128 bytes for 32, which is 1 and 4 bytes a block for records. */
+const char *malloc_conf = "narenas:1,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:false,"
+                          "oversize_threshold:0,slab_sizes:1-128:16";
 
 struct thread_slot {
     const uint64_t *allocated; /* The thread's counter of bytes ever allocated; NULL: free slot. */
