@@ -11,7 +11,7 @@
  *     | header | bucket 0 | bucket 1 |         | bucket n-1|
  *     +--------+----------+----------+-- ... --+----------+
  *
- *     bucket, 64 bytes:  tag*7 passed | slot*7
+ *     bucket, 64 bytes:  tag*7 reach | slot*7
  *     slot, 8 bytes:     window:16 | entry address:48
  *
  *     hash, in a segment of depth d:
@@ -19,24 +19,34 @@
  *
  * The window orders a segment: bucket = window * n >> 16, so buckets follow the order of hashes and
  * n need not be a power of two. An entry that finds its bucket full goes to the next with room,
- * round the end of the segment if need be, and every bucket that it passed counts it; a lookup that
- * sees `passed` = 0 stops. The tag (never 0 for an entry) is compared for all seven slots by one
- * instruction; with the 8 or more bits of the window that the bucket does not imply, a wrong entry
- * is touched about once in 10,000 lookups.
+ * round the end of the segment if need be. Its home's `reach` says how many buckets behind it the
+ * farthest of its entries lives, so a lookup ends at once where it is 0, and else there, however
+ * long the row of full buckets may be. The tag (never 0 for an entry) is compared for all seven
+ * slots by one instruction; with the 8 or more bits of the window that the bucket does not imply, a
+ * wrong entry is touched about once in 6,000 lookups.
  *
- * Growth. A segment that is 7/8 full moves to the allocator's next size class: at most 25 % more,
+ * Growth. A segment that is 13/14 full moves to the allocator's next size class: at most 25 % more,
  * from 128 bytes to 14 KiB, and reads no entry, because the stored windows say where everything
- * goes. A segment of the largest size splits by the first bit of the window into two of about 77 %
- * load; only that reads the entries (for the one bit that the window gains at its end), with
- * prefetches ahead. If the directory has no index bit for that, it doubles. So the load stays
- * between 70 % and 87 % at any size of the table. Shrinking is the mirror image: under 3/8 load a
- * segment moves to a smaller class, or joins its buddy if both fill at most half a segment; when no
- * segment needs the directory's last bit, it halves.
+ * goes. A segment of the largest size splits when it is 7/8 full, by the first bit of the window,
+ * into two of about 77 % load; only that reads the entries (for the one bit that the window gains
+ * at its end), with prefetches ahead. If the directory has no index bit for that, it doubles. So
+ * the load stays between 74 % and 93 % at any size of the table. Shrinking is the mirror image:
+ * under 3/8 load a segment moves to a smaller class, or joins its buddy if both fill at most half a
+ * segment; when no segment needs the directory's last bit, it halves.
  *
  * Costs. find: 2 dependent misses (bucket, entry), the directory being small (about 10 bytes per
- * 1,000 entries); insert: one line of header more. Bytes per entry: 8 * 8/7 / load, that is 11.0 to
- * 12.4, measured 11.6 on average from 100,000 to 10 million entries. The longest step is a split:
- * about 1,370 entries.
+ * 1,000 entries); insert: one line of header more. Buckets that follow each other in memory, on
+ * average:
+ *
+ *     load                       75 %   79 %   83 %   87 %   90 %   93 %
+ *     read to find an entry      1.12   1.16   1.23   1.35   1.48   1.73
+ *     read to find that none is  1.36   1.52   1.80   2.27   2.89   4.05
+ *     read to insert             1.84   2.27   3.06   4.55   6.78  11.75
+ *
+ * (With a count of passing entries in place of `reach`, finding none would read 1.85 at 79 % and
+ * 3.71 at 87 %.) Bytes per entry: 8 * 8/7 / load of all segments, that is 10.4 to 11.6; measured
+ * 10.95 on average from 100,000 to 10 million entries, 10.6 at one million. The longest step is a
+ * split: about 1,370 entries.
  *
  * Chosen keys. The hash is keyed, so nobody can choose collisions; but if they happen, splits that
  * do not part the entries stop when the directory would take more than a quarter of the memory. The
@@ -49,8 +59,8 @@
  *      multiple of that.
  *   2. A slot is used exactly if its tag is not 0; then tag, window and segment are those of the
  *      entry's hash.
- *   3. From an entry's home to its bucket, every bucket but the last counts it in `passed`;
- *      `passed` is exact until it reaches 255, where it stays until the segment is rebuilt.
+ *   3. `reach` of a bucket is the distance of the farthest of its entries, round the end; 255,
+ * which only oversized segments come to, is any distance, and stays until the segment is rebuilt.
  *   4. header.used is the number of used slots, and at most segment_room(n).
  *   5. The sums in struct table (count, memory, segments, deepest) are exact, buckets_most is an
  *      upper bound; no entries means no segments, but for a reserved table.
@@ -60,7 +70,11 @@
  * miss, and memory that depends on luck). Keeping more hash bits in the slot so that splits read no
  * entries (addresses need the room). Bit-reversed cursors (an entry can be seen twice after a
  * resize; a position in the order of hashes cannot). Segments of 32 KiB: jemalloc pads what is
- * larger than 14 KiB by a page, and two classes of 25 % make the load swing more.
+ * larger than 14 KiB by a page, and two classes of 25 % make the load swing more. Segments of at
+ * most 12 KiB: the next smaller halves would share slabs of four, which stay half empty while all
+ * segments of a table move on to the next class, as they do at about the same time. Keeping a
+ * segment in the order of windows, so that finding none ends at the first later one: inserting
+ * then moves an entry in each full bucket on its way, twice the instructions in all.
  *
  * Sources: Fagin et al., Extendible Hashing (1979); the tags of Abseil's Swiss tables and F14; the
  * 64-byte buckets of Pelikan's Segcache. */
@@ -74,21 +88,14 @@
 #include "ds/table_internal.h"
 
 enum {
-#ifdef OURO_HOSTILE
-    SEGMENT_LINES_MAX = 5,
-#else
-    SEGMENT_LINES_MAX = 224, /* 14,336 bytes, the largest class that jemalloc does not pad. */
-#endif
-    SEGMENT_BUCKETS_MAX = SEGMENT_LINES_MAX - 1,
-    SPLIT_LOAD_PERCENT = 80,  /* A new segment gets at most this load, and 77 after a split. */
-    SHRINK_LOAD_PERCENT = 65, /* The same for a segment that shrinks: far from both thresholds. */
-    DIRECTORY_SHARE_MIN = 4,  /* The directory takes at most 1/4 of all memory; usually 1/1,000. */
-    RESERVE_DEPTH_MAX = 6,    /* 64 segments, 0.9 MB: about 100 us. */
-    RESERVE_STEP_SPLITS = 8,  /* Segments of a step: 20 to 40 us, mostly for new pages. */
+    SPLIT_LOAD_PERCENT = 86,   /* A new segment gets at most this load, and 77 after a split. */
+    RESERVE_LOAD_PERCENT = 84, /* A tenth less than it may hold: shares differ by 3 %. */
+    SHRINK_LOAD_PERCENT = 65,  /* The same for a segment that shrinks: far from both thresholds. */
+    DIRECTORY_SHARE_MIN = 4,   /* The directory takes at most 1/4 of all memory; usually 1/1,000. */
+    RESERVE_DEPTH_MAX = 6,     /* 64 segments, 0.9 MB: about 100 us. */
+    RESERVE_STEP_SPLITS = 8,   /* Segments of a step: 20 to 40 us, mostly for new pages. */
     RESERVE_ALL_DEPTH_MAX = 20, /* 1.1 billion entries. */
 };
-
-static_assert(SEGMENT_BUCKETS_MAX < 1024, "the count fits in a word");
 
 /* --- Words and sizes ------------------------------------------------------------------------- */
 
@@ -149,7 +156,8 @@ static struct segment *segment_new(struct table *table, uint32_t buckets, uint32
 static uint64_t *segment_place(struct segment *segment, uint8_t tag, uint64_t slot)
 {
     uint32_t i = window_home(slot >> 48, segment->buckets);
-    for (;;) {
+    struct table_bucket *home = &segment->at[i];
+    for (uint32_t distance = 0;; distance++) {
         struct table_bucket *bucket = &segment->at[i];
         uint32_t empty = table_bucket_match(bucket, 0);
         if (empty != 0) {
@@ -157,11 +165,38 @@ static uint64_t *segment_place(struct segment *segment, uint8_t tag, uint64_t sl
             bucket->tags[index] = tag;
             bucket->slots[index] = slot;
             segment->used++;
+            if (distance > home->reach) {
+                home->reach = distance < TABLE_REACH_ANY ? (uint8_t)distance : TABLE_REACH_ANY;
+            }
             return &bucket->slots[index];
         }
-        bucket->passed = (uint8_t)(bucket->passed + (bucket->passed < PASSED_MAX));
-        i = i + 1 == segment->buckets ? 0 : i + 1;
+        i = segment_next(segment, i);
     }
+}
+
+static bool bucket_has_entry_of(const struct table_bucket *bucket, uint32_t home, uint32_t buckets)
+{
+    for (uint32_t used = bucket_used(bucket); used != 0; used &= used - 1) {
+        if (window_home(bucket->slots[__builtin_ctz(used)] >> 48, buckets) == home) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An entry of bucket `home` has left bucket `i`: if that was as far as they went, finds out how far
+ * they go now. */
+static void segment_recede(struct segment *segment, uint32_t home, uint32_t i)
+{
+    uint32_t distance = segment_distance(segment, home, i);
+    if (distance == TABLE_REACH_ANY || distance != segment->at[home].reach) {
+        return;
+    }
+    while (distance > 0 && !bucket_has_entry_of(&segment->at[i], home, segment->buckets)) {
+        i = (i == 0 ? segment->buckets : i) - 1;
+        distance--;
+    }
+    segment->at[home].reach = (uint8_t)distance;
 }
 
 /* Moves all entries of `from` into `to`, whose windows are (window >> shift) + base. */
@@ -390,10 +425,8 @@ uint64_t *table_insert(struct table *table, uint64_t hash, void *entry)
         segment = word_segment(table_word(table, hash));
     }
     table->count++;
-    uint8_t tag = (uint8_t)hash;
     uint64_t window = hash << segment->depth >> 48;
-    return segment_place(segment, (uint8_t)(tag + (tag == 0)),
-                         window << 48 | (uint64_t)(uintptr_t)entry);
+    return segment_place(segment, table_tag(hash), window << 48 | (uint64_t)(uintptr_t)entry);
 }
 
 void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
@@ -405,14 +438,10 @@ void table_remove_slot(struct table *table, uint64_t hash, uint64_t *slot)
     struct table_bucket *bucket = (struct table_bucket *)(void *)((char *)slot - offset);
     ASSERT(probe.first != NULL && bucket != NULL);
     DEBUG_ASSERT(bucket >= probe.first && bucket < probe.first + probe.buckets && *slot != 0);
-    for (uint32_t i = probe.home; &probe.first[i] != bucket;) {
-        uint8_t *passed = &probe.first[i].passed;
-        *passed = (uint8_t)(*passed - (*passed < PASSED_MAX));
-        i = i + 1 == probe.buckets ? 0 : i + 1;
-    }
     bucket->tags[offset / sizeof(uint64_t) - 1] = 0;
     *slot = 0;
     segment->used--;
+    segment_recede(segment, probe.home, (uint32_t)(bucket - probe.first));
     table->count--;
     if (table->count == 0) {
         table_release(table);
@@ -452,7 +481,7 @@ void table_swap(struct table *one, struct table *other)
 /* The form of a table for `count` entries: how deep, and how large its segments. */
 static uint32_t reserve_form(size_t count, uint32_t depth_max, uint32_t *buckets)
 {
-    uint32_t most = SEGMENT_BUCKETS_MAX * TABLE_SLOTS * SPLIT_LOAD_PERCENT / 100;
+    uint32_t most = segment_room(SEGMENT_BUCKETS_MAX) * 10 / 11;
     uint32_t depth = 0;
     while (depth < depth_max && count >> depth > most) {
         depth++;
@@ -460,7 +489,7 @@ static uint32_t reserve_form(size_t count, uint32_t depth_max, uint32_t *buckets
     uint64_t share = count >> depth;
     *buckets = SEGMENT_BUCKETS_MAX;
     if (share < most) {
-        *buckets = buckets_for((uint32_t)share, SPLIT_LOAD_PERCENT);
+        *buckets = buckets_for((uint32_t)share, RESERVE_LOAD_PERCENT);
         *buckets = *buckets < SEGMENT_BUCKETS_MAX ? *buckets : SEGMENT_BUCKETS_MAX;
     }
     return depth;

@@ -9,7 +9,18 @@
 #include "base/prefetch.h"
 #include "ds/table.h"
 
-enum { PASSED_MAX = 255 }; /* A bucket's count of entries that went by stays there. */
+enum {
+#ifdef OURO_HOSTILE
+    SEGMENT_LINES_MAX = 5,
+#else
+    SEGMENT_LINES_MAX = 224, /* 14,336 bytes, the largest class that jemalloc does not pad. */
+#endif
+    SEGMENT_BUCKETS_MAX = SEGMENT_LINES_MAX - 1,
+    ROOM_SHARE = 14,      /* A segment moves when only one slot of so many is free ... */
+    SPLIT_ROOM_SHARE = 8, /* ... and splits at this, for that is a step of the core thread. */
+};
+
+static_assert(SEGMENT_BUCKETS_MAX < 1024, "the count fits in a word");
 
 struct segment {
     uint32_t buckets; /* First: table_probe_at reads it. */
@@ -59,11 +70,13 @@ static inline uint64_t table_run(const struct table *table, uint64_t word)
 
 /* ---- Segments ---- */
 
-/* Entries that n buckets may hold: all 7 of a single bucket, 7/8 of many. */
+/* Entries that n buckets may hold: all 7 of a single bucket, 13/14 of many, 7/8 where the next step
+ * is a split. */
 static inline uint32_t segment_room(uint32_t buckets)
 {
     uint64_t slots = (uint64_t)buckets * TABLE_SLOTS;
-    return (uint32_t)(slots - slots / 8);
+    uint32_t share = buckets == SEGMENT_BUCKETS_MAX ? SPLIT_ROOM_SHARE : ROOM_SHARE;
+    return (uint32_t)(slots - slots / share);
 }
 
 static inline size_t segment_bytes(const struct segment *segment)
@@ -87,6 +100,19 @@ static inline uint32_t window_home(uint64_t window, uint32_t buckets)
 static inline uint32_t bucket_window(uint32_t index, uint32_t buckets)
 {
     return (uint32_t)((((uint64_t)index << 16) + buckets - 1) / buckets);
+}
+
+/* The bucket behind bucket `index`, round the end. */
+static inline uint32_t segment_next(const struct segment *segment, uint32_t index)
+{
+    return index + 1 == segment->buckets ? 0 : index + 1;
+}
+
+/* How many buckets behind `home` bucket `index` is, round the end. */
+static inline uint32_t segment_distance(const struct segment *segment, uint32_t home,
+                                        uint32_t index)
+{
+    return index >= home ? index - home : index + segment->buckets - home;
 }
 
 static inline uint32_t bucket_used(const struct table_bucket *bucket)

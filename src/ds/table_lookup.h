@@ -43,14 +43,15 @@ struct table {
 };
 
 enum {
-    TABLE_SLOTS = 7,      /* Slots in a bucket. */
+    TABLE_SLOTS = 7, /* Slots in a bucket. */
+    TABLE_REACH_ANY = 255,
     TABLE_DEPTH_MAX = 32, /* Depth + 16 stored bits fit in a 48-bit cursor. */
 };
 
-/* One cache line: 7 tags (0 = empty slot), how many entries passed by on their probe, 7 slots. */
+/* One cache line: 7 tags (0 = empty slot), how far the entries homed here went, 7 slots. */
 struct table_bucket {
     uint8_t tags[TABLE_SLOTS];
-    uint8_t passed; /* Entries homed at or before this bucket that live after it; 255 sticks. */
+    uint8_t reach;               /* No entry homed here lives more buckets behind; 255: it may. */
     uint64_t slots[TABLE_SLOTS]; /* Entry in the low 48 bits, 16 hash bits above. */
 };
 
@@ -77,7 +78,13 @@ struct table_probe {
 static inline uint64_t table_word(const struct table *table, uint64_t hash)
 {
     const uint64_t *words = table->depth == 0 ? &table->word : table->words;
-    return words[(hash >> 1) >> (63 - table->depth)];
+    return words[(hash >> 1) >> (table->depth ^ 63)]; /* 63 - depth. */
+}
+
+/* Never 0, which marks an empty slot. */
+static inline uint8_t table_tag(uint64_t hash)
+{
+    return (uint8_t)(hash | 1);
 }
 
 /* Word: segment address in the low 48 bits, then 6 bits of depth, then 10 bits of bucket count (0 =
@@ -87,14 +94,13 @@ static inline struct table_probe table_probe_at(const struct table *table, uint6
 {
     uint64_t word = table_word(table, hash);
     struct table_bucket *header = (struct table_bucket *)(uintptr_t)(word & 0xffffffffffffULL);
-    struct table_probe probe = {.tag = (uint8_t)hash, .buckets = (uint32_t)(word >> 54)};
+    struct table_probe probe = {.tag = table_tag(hash), .buckets = (uint32_t)(word >> 54)};
     if (header == NULL) {
         return probe;
     }
     if (__builtin_expect(probe.buckets == 0, 0)) {
         probe.buckets = *(const uint32_t *)(const void *)header;
     }
-    probe.tag = (uint8_t)(probe.tag + (probe.tag == 0));
     probe.first = header + 1;
     probe.window = (uint16_t)((hash << ((word >> 48) & 63)) >> 48);
     probe.home = (uint32_t)(((uint64_t)probe.window * probe.buckets) >> 16);
@@ -119,6 +125,13 @@ static inline uint32_t table_bucket_match(const struct table_bucket *bucket, uin
     }
     return mask;
 #endif
+}
+
+/* How many buckets behind `home` may hold entries of it, of `buckets` in the segment. */
+static inline uint32_t table_bucket_reach(const struct table_bucket *home, uint32_t buckets)
+{
+    uint32_t reach = home->reach;
+    return __builtin_expect(reach == TABLE_REACH_ANY, 0) ? buckets - 1 : reach;
 }
 
 /* Begins to load the bucket where `hash` lives. */
@@ -151,6 +164,22 @@ static inline void table_prefetch_entry(const struct table *table, uint64_t hash
 
 typedef bool (*table_equal_fn)(const void *entry, const void *key);
 
+/* Looks into one bucket. */
+static inline __attribute__((always_inline)) uint64_t *
+table_bucket_find(struct table_bucket *bucket, const struct table_probe *probe, const void *key,
+                  table_equal_fn equal)
+{
+    uint32_t match = table_bucket_match(bucket, probe->tag);
+    for (; match != 0; match &= match - 1) {
+        size_t index = (uint32_t)__builtin_ctz(match);
+        uint64_t *slot = &bucket->slots[index];
+        if (*slot >> 48 == probe->window && equal(table_slot_entry(slot), key)) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
 /* The slot of the entry for which equal(entry, key) holds, or NULL. Valid until the next insert or
  * remove. */
 static inline __attribute__((always_inline)) uint64_t *
@@ -160,19 +189,18 @@ table_find_slot(const struct table *table, uint64_t hash, const void *key, table
     if (probe.first == NULL) {
         return NULL;
     }
-    for (uint32_t i = probe.home, left = probe.buckets; left > 0; left--) {
-        struct table_bucket *bucket = &probe.first[i];
-        uint32_t match = table_bucket_match(bucket, probe.tag);
-        for (; match != 0; match &= match - 1) {
-            uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
-            if (*slot >> 48 == probe.window && equal(table_slot_entry(slot), key)) {
-                return slot;
-            }
+    struct table_bucket *bucket = &probe.first[probe.home];
+    uint64_t *slot = table_bucket_find(bucket, &probe, key, equal);
+    if (__builtin_expect(slot != NULL, 1)) {
+        return slot;
+    }
+    const struct table_bucket *end = probe.first + probe.buckets;
+    for (uint32_t left = table_bucket_reach(bucket, probe.buckets); left > 0; left--) {
+        bucket = bucket + 1 == end ? probe.first : bucket + 1;
+        slot = table_bucket_find(bucket, &probe, key, equal);
+        if (slot != NULL) {
+            return slot;
         }
-        if (__builtin_expect(bucket->passed == 0, 1)) {
-            return NULL;
-        }
-        i = i + 1 == probe.buckets ? 0 : i + 1;
     }
     return NULL;
 }

@@ -32,8 +32,9 @@ static size_t span_visit(const struct table *table, const struct span *span, uin
 {
     const struct segment *segment = span->segment;
     size_t visited = 0;
-    bucket_prefetch_entries(&segment->at[span->home]);
-    for (uint32_t i = span->home, left = segment->buckets; left > 0; left--) {
+    uint32_t i = span->home;
+    bucket_prefetch_entries(&segment->at[i]);
+    for (uint32_t left = table_bucket_reach(&segment->at[i], segment->buckets);; left--) {
         const struct table_bucket *bucket = &segment->at[i];
         for (uint32_t used = bucket_used(bucket); used != 0; used &= used - 1) {
             const uint64_t *slot = &bucket->slots[__builtin_ctz(used)];
@@ -46,10 +47,10 @@ static size_t span_visit(const struct table *table, const struct span *span, uin
             walk->visit(walk->context, entry);
             visited++;
         }
-        if (bucket->passed == 0) {
+        if (left == 0) {
             break;
         }
-        i = i + 1 == segment->buckets ? 0 : i + 1;
+        i = segment_next(segment, i);
     }
     return visited;
 }
@@ -283,28 +284,24 @@ bool table_drain_step(struct table_drain *drain, table_visit_fn visit, void *con
 
 /* --- Invariants ------------------------------------------------------------------------------ */
 
-/* Asserts that `passed` of each bucket counts the entries that went by: +1 where a probe starts, -1
- * where it ends. */
-static void segment_check_passed(const struct segment *segment)
+/* Asserts that `reach` of each bucket is the distance of the farthest of its entries. */
+static void segment_check_reach(const struct segment *segment)
 {
-    uint32_t n = segment->buckets;
-    int64_t *change = mem_zalloc(n * sizeof(int64_t));
-    int64_t passing = 0; /* Probes that come round the end into bucket 0. */
-    for (uint32_t i = 0; i < n; i++) {
+    uint32_t *farthest = mem_zalloc(segment->buckets * sizeof(uint32_t));
+    for (uint32_t i = 0; i < segment->buckets; i++) {
         for (uint32_t used = bucket_used(&segment->at[i]); used != 0; used &= used - 1) {
             uint64_t slot = segment->at[i].slots[__builtin_ctz(used)];
-            uint32_t home = window_home(slot >> 48, n);
-            change[home]++;
-            change[i]--;
-            passing += home > i;
+            uint32_t home = window_home(slot >> 48, segment->buckets);
+            uint32_t distance = segment_distance(segment, home, i);
+            farthest[home] = distance > farthest[home] ? distance : farthest[home];
         }
     }
-    for (uint32_t i = 0; i < n; i++) {
-        passing += change[i];
-        uint8_t passed = segment->at[i].passed;
-        ASSERT(passed == PASSED_MAX || passed == passing);
+    for (uint32_t i = 0; i < segment->buckets; i++) {
+        uint8_t reach = segment->at[i].reach;
+        ASSERT(reach == farthest[i] || reach == TABLE_REACH_ANY);
+        ASSERT(reach != TABLE_REACH_ANY || segment->buckets > TABLE_REACH_ANY);
     }
-    mem_free(change);
+    mem_free(farthest);
 }
 
 static void segment_check(const struct table *table, const struct segment *segment, uint64_t prefix)
@@ -319,15 +316,14 @@ static void segment_check(const struct table *table, const struct segment *segme
                 continue;
             }
             uint64_t hash = table->kind->hash_of(table_slot_entry(slot), table->kind->context);
-            uint8_t tag = (uint8_t)hash;
-            ASSERT(bucket->tags[index] == (tag == 0 ? 1 : tag));
+            ASSERT(bucket->tags[index] == table_tag(hash));
             ASSERT(*slot >> 48 == hash << segment->depth >> 48);
             ASSERT(hash >> 1 >> (63 - segment->depth) == prefix);
             used_count++;
         }
     }
     ASSERT(segment->used == used_count && used_count <= segment_room(segment->buckets));
-    segment_check_passed(segment);
+    segment_check_reach(segment);
 }
 
 void table_check(const struct table *table)

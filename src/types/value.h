@@ -14,7 +14,7 @@
  *   expire   present when VALUE_HAS_EXPIRE: low 48 bits unix milliseconds, high 16 bits the place
  *            in the timer wheel
  *
- * A 16-byte key with an 8-byte string costs 32 bytes, and with the table's slot about 44. Keeping
+ * A 16-byte key with an 8-byte string costs 32 bytes, and with the table's slot about 43. Keeping
  * the key in the same allocation saves a pointer, an allocation and a cache miss per lookup; the
  * price is that a change of length may move the whole block. That is why whoever changes a value
  * holds a struct place, which knows the slot to mend.

@@ -1,11 +1,11 @@
 /* The table encoding of a hash: a table (ds/table.h) of entries, each one allocation that holds a
  * field and its value (hash_entry.c), and the moments of those that expire (hash_volatile.c).
  *
- * Costs. Two bytes per short field and value, the rounding of the allocator, and the table's 11 to
- * 12.4 bytes: "field:N" with a value of 16 bytes takes 44 bytes. Integers are stored in one to nine
- * bytes. A field that expires takes some 11.2 bytes more. A lookup is two cache misses; one or two
- * more tell the moment of a field that expires. A value that is replaced by one of the same size
- * class is written in place; otherwise the entry moves and its slot is mended.
+ * Costs. Two bytes per short field and value, the rounding of the allocator, and the table's 10.4
+ * to 11.6 bytes: "field:N" with a value of 16 bytes takes 43 bytes. Integers are stored in one to
+ * nine bytes. A field that expires takes some 11.2 bytes more. A lookup is two cache misses; one or
+ * two more tell the moment of a field that expires. A value that is replaced by one of the same
+ * size class is written in place; otherwise the entry moves and its slot is mended.
  *
  * Freeing. A table of more than HASH_FREE_ENTRIES becomes a job that frees so many in a slice; its
  * body holds the job, so that freeing needs no memory. A picture may still tell the entries before

@@ -8,9 +8,9 @@
  *
  *     a member of 255 bytes or more:              | 255 | len u32 | bytes ... |
  *
- * Costs. A table's slot takes about 11.6 bytes, and that is all for integers below 2^45 and for
+ * Costs. A table's slot takes about 11 bytes, and that is all for integers below 2^45 and for
  * texts of up to 5 bytes. Other members have an allocation with one byte of header: a member of 10
- * characters costs 28 bytes in all. Lookups are two dependent cache misses, one for members in
+ * characters costs 27 bytes in all. Lookups are two dependent cache misses, one for members in
  * slots; set_hashed_keep takes those of KEEP_GROUP members together.
  *
  * All sets of a server share one hash function, so a member's hash would serve in all of them; it

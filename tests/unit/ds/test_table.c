@@ -182,6 +182,62 @@ TEST(table, equal_hashes_are_confined)
     free(items);
 }
 
+static uint32_t reach_at(const struct table *table, uint64_t hash)
+{
+    struct table_probe probe = table_probe_at(table, hash);
+    if (probe.first == NULL) {
+        return UINT32_MAX;
+    }
+    return table_bucket_reach(&probe.first[probe.home], probe.buckets);
+}
+
+TEST(table, lookups_go_as_far_as_the_farthest_entry_of_their_home)
+{
+    enum { COUNT = 60 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    table_init(&table, &item_kind);
+    for (size_t i = 0; i < COUNT; i++) {
+        items[i].hash &= UINT32_MAX; /* One home for all: the first bucket. */
+        table_insert(&table, items[i].hash, &items[i]);
+        CHECK(reach_at(&table, 0) == i / TABLE_SLOTS);
+    }
+    table_check(&table);
+    CHECK(table_remove(&table, items[0].hash, &items[0].key, item_equal) == &items[0]);
+    CHECK(reach_at(&table, 0) == (COUNT - 1) / TABLE_SLOTS); /* It was near. */
+    table_insert(&table, items[0].hash, &items[0]);
+    CHECK(reach_at(&table, 0) == (COUNT - 1) / TABLE_SLOTS);
+    for (size_t i = COUNT; --i > 0;) {
+        CHECK(table_remove(&table, items[i].hash, &items[i].key, item_equal) == &items[i]);
+        CHECK(reach_at(&table, 0) == (i - 1) / TABLE_SLOTS);
+        table_check(&table);
+    }
+    CHECK(find(&table, &items[0]) == &items[0]);
+    table_deinit(&table);
+    free(items);
+}
+
+#ifndef OURO_HOSTILE /* Which has tiny segments. */
+TEST(table, an_entry_takes_less_than_twelve_bytes)
+{
+    enum { COUNT = 200000, LEAST = 20000, STEP = 500 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    size_t sum = 0;
+    table_init(&table, &item_kind);
+    for (size_t i = 0; i < COUNT; i++) {
+        table_insert(&table, items[i].hash, &items[i]);
+        if (i + 1 >= LEAST && (i + 1) % STEP == 0) {
+            CHECK(table_memory(&table) < (i + 1) * 12);
+            sum += table_memory(&table) * 100 / (i + 1);
+        }
+    }
+    CHECK(sum / ((COUNT - LEAST) / STEP + 1) < 1110); /* On average less than 11.1. */
+    table_deinit(&table);
+    free(items);
+}
+#endif
+
 TEST(table, hashes_with_a_long_common_prefix_do_not_blow_up_the_directory)
 {
     enum { COUNT = 20000 };
