@@ -148,13 +148,14 @@ static bool hash_entry_shown(const struct hash_body *body, const void *entry, in
 struct hash_table_scan {
     const struct hash_body *body;
     const struct hash_scan *scan;
+    int64_t hidden_ms; /* 0: none is hidden now. */
 };
 
 static void hash_scan_on_entry(void *context, void *entry)
 {
     const struct hash_table_scan *of = context;
     struct hash_pair pair;
-    if (hash_entry_shown(of->body, entry, of->scan->hidden_ms, &pair)) {
+    if (hash_entry_shown(of->body, entry, of->hidden_ms, &pair)) {
         of->scan->visit(of->scan->context, &pair);
     }
 }
@@ -163,7 +164,9 @@ uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count,
                    const struct hash_scan *scan)
 {
     if (!is_packed(value)) {
-        struct hash_table_scan of = {.body = hash_body(value), .scan = scan};
+        bool hides = hash_is_volatile(value) && hash_next_expiry_ms(value) < scan->hidden_ms;
+        struct hash_table_scan of = {
+            .body = hash_body(value), .scan = scan, .hidden_ms = hides ? scan->hidden_ms : 0};
         struct table_walk walk = {.visit = hash_scan_on_entry,
                                   .context = &of,
                                   .entries_max = count,

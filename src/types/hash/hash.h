@@ -76,7 +76,7 @@ typedef void (*hash_visit_fn)(void *context, const struct hash_pair *pair);
 struct hash_scan {
     hash_visit_fn visit;
     void *context;
-    int64_t hidden_ms; /* As in a walk; when it is 0, expiries are not told. */
+    int64_t hidden_ms; /* As in a walk. Expiries are not told. */
 };
 uint64_t hash_scan(const struct value *value, uint64_t cursor, size_t count,
                    const struct hash_scan *scan);
