@@ -88,7 +88,7 @@ void gather_tell_one(struct gather *gather, gather_tell_fn tell, void *context)
     ASSERT(chunk != NULL);
     uint32_t count;
     memcpy(&count, chunk->bytes + chunk->at, sizeof(count));
-    struct slice few[FEW_WORDS];
+    struct slice few[FEW_WORDS] = {{.len = 0}};
     struct slice *args = count <= FEW_WORDS ? few : mem_alloc(count * sizeof(*args));
     const char *lens = chunk->bytes + chunk->at + sizeof(count);
     const char *bytes = lens + count * sizeof(uint32_t);
