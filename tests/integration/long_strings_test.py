@@ -143,8 +143,10 @@ class Others(Case):
         with self.connect() as reader:
             reader.send_command("GET", "k")
             self.assertEqual(self.call("SETRANGE", "k", 7 * MIB, "changed"), 8 * MIB)
+            changed = self.call("GET", "k")
             self.assertEqual(self.call("APPEND", "k", "more"), 8 * MIB + 4)
-            self.assertTrue(reader.read() in (text, self.call("GET", "k")))
+            self.assertTrue(reader.read() in (text, changed, changed + b"more"))
+            self.assertTrue(self.call("GET", "k") == changed + b"more")
 
     def test_clients_may_leave_in_the_middle(self):
         text = text_of(4 * MIB)

@@ -315,7 +315,7 @@ class Others(Sliced):
         readers = [self.slow_reader() for _ in range(20)]
         for reader in readers:
             reader.sendall(encode("LRANGE", "big", 0, -1))
-        wait_until(lambda: self.resting() > 1, what="readers")
+        wait_until(lambda: self.call("CLIENT", "LIST").count(b" cmd=lrange ") == len(readers), what="readers")
         self.assertEqual(len(self.call("SMEMBERS", "set")), COUNT)
         for reader in readers:
             reader.close()

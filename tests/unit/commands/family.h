@@ -110,30 +110,6 @@ static inline void family_deinit(struct family *family)
     fixture_deinit(&family->fixture);
 }
 
-/* Runs a line to its end, in slices if it is long. */
-static inline const char *say_through(struct fixture *fixture, const char *line)
-{
-    const char *text = say(fixture, line);
-    if ((fixture->client.session.flags & SESSION_SUSPENDED) == 0) {
-        return text;
-    }
-    struct session *session = &fixture->client.session;
-    exec_tick(fixture->exec);
-    work_drain(&fixture->work);
-    buf_clear(&fixture->text);
-    while (session_has_room(session) || (session->flags & SESSION_AWAITS_ROOM) != 0) {
-        fixture_read_reply(fixture, &fixture->client.reply);
-        session->on_room(session, session->cancel_context); /* It has read what there was. */
-        work_drain(&fixture->work);
-    }
-    CHECK((session->flags & SESSION_SUSPENDED) == 0);
-    fixture_read_reply(fixture, &fixture->client.reply);
-    buf_append_byte(&fixture->text, '\0');
-    return fixture->text.data;
-}
-
-#define CHECK_THROUGH(fixture, line, wanted) CHECK(is_text(say_through(fixture, line), wanted))
-
 /* Runs a line, and forgets what was recorded before it. */
 static inline const char *family_say(struct family *family, const char *line)
 {

@@ -56,22 +56,22 @@ TEST(client, list_and_its_filters)
 {
     struct room room;
     room_init(&room);
-    const char *text = say(&room.fixture, "client list");
+    const char *text = say_through(&room.fixture, "client list");
     CHECK(strstr(text, "id=1 addr=127.0.0.1:1000 ") != NULL);
     CHECK(strstr(text, " cmd=client|list ") != NULL);
     CHECK(strstr(text, "\nid=2 addr=2.2.2.2:2 ") != NULL);
-    text = say(&room.fixture, "client list id 2 9");
+    text = say_through(&room.fixture, "client list id 2 9");
     CHECK(strstr(text, "id=1 ") == NULL && strstr(text, "id=2 ") != NULL);
     room.other.session.channel_count = 1;
-    text = say(&room.fixture, "client list type pubsub");
+    text = say_through(&room.fixture, "client list type pubsub");
     CHECK(strstr(text, "id=1 ") == NULL && strstr(text, "id=2 ") != NULL);
-    CHECK_SAY(&room.fixture, "client list type replica", "$0\r\n\r\n");
-    CHECK_SAY(&room.fixture, "client list type foo", "-ERR Unknown client type 'foo'\r\n");
-    CHECK_SAY(&room.fixture, "client list id", "-ERR syntax error\r\n");
-    CHECK_SAY(&room.fixture, "client list id a", "-ERR Invalid client ID\r\n");
-    CHECK_SAY(&room.fixture, "client list foo", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&room.fixture, "client list type replica", "$0\r\n\r\n");
+    CHECK_THROUGH(&room.fixture, "client list type foo", "-ERR Unknown client type 'foo'\r\n");
+    CHECK_THROUGH(&room.fixture, "client list id", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&room.fixture, "client list id a", "-ERR Invalid client ID\r\n");
+    CHECK_THROUGH(&room.fixture, "client list foo", "-ERR syntax error\r\n");
     room.fixture.client.reply.protocol = 3;
-    CHECK_SAY(&room.fixture, "client list id 99", "=4\r\ntxt:\r\n");
+    CHECK_THROUGH(&room.fixture, "client list id 99", "=4\r\ntxt:\r\n");
     CHECK(strncmp(say(&room.fixture, "client info"), "=", 1) == 0);
     room_deinit(&room);
 }
@@ -80,11 +80,11 @@ TEST(client, kill_by_address)
 {
     struct room room;
     room_init(&room);
-    CHECK_SAY(&room.fixture, "client kill 1.2.3.4:5", "-ERR No such client\r\n");
-    CHECK_SAY(&room.fixture, "client kill 2.2.2.2:2", "+OK\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill 1.2.3.4:5", "-ERR No such client\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill 2.2.2.2:2", "+OK\r\n");
     CHECK(room.other.close_count == 1 && !room.other.is_closed_after_replies);
-    CHECK_SAY(&room.fixture, "client kill 2.2.2.2:2", "-ERR No such client\r\n");
-    CHECK_SAY(&room.fixture, "client kill 127.0.0.1:1000", "+OK\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill 2.2.2.2:2", "-ERR No such client\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill 127.0.0.1:1000", "+OK\r\n");
     CHECK(room.fixture.client.close_count == 1 && room.fixture.client.is_closed_after_replies);
     room_deinit(&room);
 }
@@ -93,12 +93,13 @@ TEST(client, kill_by_filters)
 {
     struct room room;
     room_init(&room);
-    CHECK_SAY(&room.fixture, "client kill id 9", ":0\r\n");
-    CHECK_SAY(&room.fixture, "client kill id 1", ":0\r\n"); /* Oneself, by default spared. */
-    CHECK_SAY(&room.fixture, "client kill id 2 addr 9.9.9.9:9", ":0\r\n");
-    CHECK_SAY(&room.fixture, "client kill type normal laddr 127.0.0.1:6379 user default", ":1\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id 9", ":0\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id 1", ":0\r\n"); /* Oneself, by default spared. */
+    CHECK_THROUGH(&room.fixture, "client kill id 2 addr 9.9.9.9:9", ":0\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill type normal laddr 127.0.0.1:6379 user default",
+                  ":1\r\n");
     CHECK(room.other.close_count == 1 && room.fixture.client.close_count == 0);
-    CHECK_SAY(&room.fixture, "client kill id 1 skipme no", ":1\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id 1 skipme no", ":1\r\n");
     CHECK(room.fixture.client.close_count == 1 && room.fixture.client.is_closed_after_replies);
     room_deinit(&room);
 }
@@ -107,13 +108,15 @@ TEST(client, kill_filters_are_read_strictly)
 {
     struct room room;
     room_init(&room);
-    CHECK_SAY(&room.fixture, "client kill id abc", "-ERR client-id should be greater than 0\r\n");
-    CHECK_SAY(&room.fixture, "client kill id -5", "-ERR client-id should be greater than 0\r\n");
-    CHECK_SAY(&room.fixture, "client kill type foo", "-ERR Unknown client type 'foo'\r\n");
-    CHECK_SAY(&room.fixture, "client kill user nouser", "-ERR No such user 'nouser'\r\n");
-    CHECK_SAY(&room.fixture, "client kill skipme maybe", "-ERR syntax error\r\n");
-    CHECK_SAY(&room.fixture, "client kill foo bar", "-ERR syntax error\r\n");
-    CHECK_SAY(&room.fixture, "client kill id 1 addr", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id abc",
+                  "-ERR client-id should be greater than 0\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id -5",
+                  "-ERR client-id should be greater than 0\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill type foo", "-ERR Unknown client type 'foo'\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill user nouser", "-ERR No such user 'nouser'\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill skipme maybe", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill foo bar", "-ERR syntax error\r\n");
+    CHECK_THROUGH(&room.fixture, "client kill id 1 addr", "-ERR syntax error\r\n");
     CHECK(room.other.close_count == 0 && room.fixture.client.close_count == 0);
     room_deinit(&room);
 }

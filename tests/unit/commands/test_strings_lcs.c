@@ -35,18 +35,6 @@ static void random_text(struct rng *rng, char *out)
     out[len] = '\0';
 }
 
-/* Runs a line to its reply, job and all. */
-static const char *say_to_end(struct family *family, const char *line)
-{
-    struct fixture *fixture = &family->fixture;
-    const char *reply = say(fixture, line);
-    if ((fixture->client.session.flags & SESSION_SUSPENDED) == 0) {
-        return reply;
-    }
-    work_drain(&fixture->work);
-    return fixture_take_reply(fixture, &fixture->client.reply);
-}
-
 TEST(strings_lcs, agrees_with_the_naive_table)
 {
     struct family family;
@@ -61,11 +49,11 @@ TEST(strings_lcs, agrees_with_the_naive_table)
         random_text(&rng, a);
         random_text(&rng, b);
         snprintf(line, sizeof(line), "mset a %s b %s", a, b);
-        say(&family.fixture, line);
+        say_through(&family.fixture, line);
         size_t len = naive_len(a, b);
         snprintf(wanted, sizeof(wanted), ":%zu\r\n", len);
-        CHECK(is_text(say_to_end(&family, "lcs a b len"), wanted));
-        const char *text = strchr(say_to_end(&family, "lcs a b"), '\n') + 1;
+        CHECK(is_text(say_through(&family.fixture, "lcs a b len"), wanted));
+        const char *text = strchr(say_through(&family.fixture, "lcs a b"), '\n') + 1;
         CHECK(strcspn(text, "\r") == len);
         CHECK(is_within(text, len, a) && is_within(text, len, b));
     }
@@ -78,8 +66,8 @@ TEST(strings_lcs, a_long_one_suspends_and_goes_with_its_session)
     struct fake_client other;
     family_init(&family);
     for (unsigned i = 0; i < 300; i++) {
-        say(&family.fixture, "append a abcabd");
-        say(&family.fixture, "append b bdacca");
+        say_through(&family.fixture, "append a abcabd");
+        say_through(&family.fixture, "append b bdacca");
     }
     fake_open(&family.fixture, &other, "127.0.0.1:2000");
     say_as(&family.fixture, &other, "lcs a b idx");
@@ -90,7 +78,7 @@ TEST(strings_lcs, a_long_one_suspends_and_goes_with_its_session)
     CHECK(strncmp(fixture_take_reply(&family.fixture, &other.reply), "*4\r\n$7\r\nmatches", 15) ==
           0);
     for (unsigned i = 0; i < 300; i++) {
-        say(&family.fixture, "append a abcabd");
+        say_through(&family.fixture, "append a abcabd");
     }
     say_as(&family.fixture, &other, "lcs a a");
     fake_shut(&other);
@@ -102,7 +90,7 @@ TEST(strings_lcs, without_memory_says_so)
 {
     struct family family;
     family_init(&family);
-    say(&family.fixture, "mset a abc b bcd");
+    say_through(&family.fixture, "mset a abc b bcd");
     for (unsigned countdown = 1; countdown <= 3; countdown++) {
         mem_fail_after(countdown);
         CHECK_SAY(&family.fixture, "lcs a b len",

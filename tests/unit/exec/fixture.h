@@ -102,7 +102,6 @@ static inline void fixture_deinit(struct fixture *fixture)
     buf_deinit(&fixture->text);
 }
 
-/* Takes what a client was answered, as text. */
 /* Appends what was replied to the text. */
 static inline void fixture_read_reply(struct fixture *fixture, struct reply *out)
 {
@@ -117,6 +116,7 @@ static inline void fixture_read_reply(struct fixture *fixture, struct reply *out
     }
 }
 
+/* Takes what a client was answered, as text. */
 static inline const char *fixture_take_reply(struct fixture *fixture, struct reply *out)
 {
     buf_clear(&fixture->text);
@@ -170,3 +170,27 @@ static inline bool is_text(const char *got, const char *wanted)
 }
 
 #define CHECK_SAY(fixture, line, wanted) CHECK(is_text(say(fixture, line), wanted))
+
+/* Runs a line to its end, in slices if it is long. */
+static inline const char *say_through(struct fixture *fixture, const char *line)
+{
+    const char *text = say(fixture, line);
+    if ((fixture->client.session.flags & SESSION_SUSPENDED) == 0) {
+        return text;
+    }
+    struct session *session = &fixture->client.session;
+    exec_tick(fixture->exec);
+    work_drain(&fixture->work);
+    buf_clear(&fixture->text);
+    while (session_has_room(session) || (session->flags & SESSION_AWAITS_ROOM) != 0) {
+        fixture_read_reply(fixture, &fixture->client.reply);
+        session->on_room(session, session->cancel_context); /* It has read what there was. */
+        work_drain(&fixture->work);
+    }
+    CHECK((session->flags & SESSION_SUSPENDED) == 0);
+    fixture_read_reply(fixture, &fixture->client.reply);
+    buf_append_byte(&fixture->text, '\0');
+    return fixture->text.data;
+}
+
+#define CHECK_THROUGH(fixture, line, wanted) CHECK(is_text(say_through(fixture, line), wanted))

@@ -220,6 +220,7 @@ static void on_command(void *context, const struct effect *effect)
     struct trace *trace = context;
     (void)effect;
     trace->effects++;
+    spin();
 }
 
 static void on_end(void *context, uint64_t count)

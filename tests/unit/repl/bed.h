@@ -131,7 +131,7 @@ static inline const char *bed_stream(struct repl_bed *bed)
 /* Runs a command, whatever it answers, and tells what it put into the stream. */
 static inline const char *bed_effect(struct repl_bed *bed, const char *line)
 {
-    (void)say(&bed->fixture, line);
+    (void)say_through(&bed->fixture, line);
     return bed_stream(bed);
 }
 
