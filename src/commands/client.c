@@ -316,17 +316,16 @@ static void client_kill_run(struct call *call)
     }
     exec_walk_begin(call->exec, &walk);
     while ((session = exec_walk_next(call->exec, &walk)) != NULL) {
-        call_yield(call); /* Should its client leave, the others go all the same. */
         bool is_self = session == call->session;
-        if ((is_self && filter.skips_self) || (session->flags & SESSION_CLOSE_NOW) != 0 ||
-            !filter_fits(&filter, session)) {
-            continue;
+        if (!(is_self && filter.skips_self) && (session->flags & SESSION_CLOSE_NOW) == 0 &&
+            filter_fits(&filter, session)) {
+            killed++;
+            is_self_hit |= is_self;
+            if (!is_self) {
+                session_close(session, false);
+            }
         }
-        killed++;
-        is_self_hit |= is_self;
-        if (!is_self) {
-            session_close(session, false);
-        }
+        (void)call_yield(call); /* Should its client leave, the others go all the same. */
     }
     exec_walk_end(&walk);
     if (call->args.count > 3) {

@@ -76,7 +76,8 @@ static bool dumping_elements(struct call *call, const struct value *value, struc
     struct codec_writer writer;
     codec_write_begin(&writer, value);
     while (!codec_write_step(&writer, &dumping->out, dumping->step)) {
-        if (dumping->out.blob->len >= DUMP_PIECE) {
+        /* A step may write nothing, and there is no blob after a move. */
+        if (dumping->out.blob != NULL && dumping->out.blob->len >= DUMP_PIECE) {
             dumping_move(dumping);
         }
         if (!call_yield(call)) {

@@ -91,7 +91,8 @@ bool strings_store(struct call *call, uint32_t key_index, struct place place, ui
         at_ms = value_expire_ms(place.value);
     }
     bool is_set = true;
-    if (place.value != NULL && value_kind(place.value) == VALUE_STRING) {
+    if (place.value != NULL && value_kind(place.value) == VALUE_STRING &&
+        !value_is_pinned(place.value)) { /* Whoever reads it keeps it as it was. */
         is_set = overwrite(call, &place, value_index, at_ms >= 0);
     } else {
         struct value *value = strings_try_new(call, key_index, value_index, at_ms >= 0);

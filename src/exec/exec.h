@@ -202,6 +202,9 @@ const struct call *exec_current_call(const struct exec *exec);
 bool exec_is_whole(const struct exec *exec);
 void exec_make_whole(struct exec *exec);
 
+/* At the end, when all sessions have closed: gives up what is still under way in slices. */
+void exec_end_slices(struct exec *exec);
+
 /* Does the rest of every long command that writes, those included that have not begun: for a change
  * of role, after which this server's clients may write no more. */
 void exec_finish_writes(struct exec *exec);

@@ -438,12 +438,24 @@ void call_tell_begin(struct call *call)
     }
 }
 
+static bool has_long_word(const struct slice *args, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (args[i].len >= BLOB_REGION_MIN) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A long word is not copied: whoever is told now may refer to its blob. */
 bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count)
 {
     struct sliced *sliced = call->sliced;
     bool is_telling = sliced == NULL ||
                       (sliced->exec->sliced.teller == sliced && gather_is_empty(&sliced->effects));
-    return !is_telling && gather_try_add(&sliced->effects, args, count);
+    return !is_telling && !has_long_word(args, count) &&
+           gather_try_add(&sliced->effects, args, count);
 }
 
 /* What was told is a unit; others may change things again. */
@@ -571,6 +583,7 @@ static void run_to_block(struct sliced *sliced)
     const struct call *outer = exec->current;
     give_back(sliced);
     sliced->call.out = sliced->session->out;
+    sliced->call.now = exec->now;
     sliced->session = NULL;
     exec->current = &sliced->call;
     sliced->call.entry->run(&sliced->call);
@@ -593,6 +606,7 @@ static void sliced_end(struct sliced *sliced)
         run_to_block(sliced);
     }
     exec_call_ended(exec, &sliced->call, sliced->ns, sliced->out.error_count);
+    work_cancel(exec->work, &sliced->job); /* Whoever ended meanwhile may have put it back. */
     if (sliced->session != NULL) {
         give_back(sliced);
     }
@@ -617,6 +631,8 @@ static bool sliced_begin(struct sliced *sliced)
     sliced->fiber = is_free ? fiber_try_new(SLICED_STACK_LEN) : NULL;
     if (sliced->fiber != NULL) {
         fiber_set_breath(sliced->fiber, sliced_on_breath, sliced);
+        sliced->now = *exec->now;
+        sliced->call.now = &sliced->now;
         sliced_pin_all(sliced, keys, count);
     }
     keyspace_show_expired(exec->keyspace, shows_expired);
@@ -894,10 +910,10 @@ bool exec_is_whole(const struct exec *exec)
 
 void exec_make_whole(struct exec *exec)
 {
-    exec_sliced_finish_all(exec, SLICE_EDITS);
     if (exec->sliced.teller != NULL) {
         sliced_finish(exec->sliced.teller);
     }
+    exec_sliced_finish_all(exec, SLICE_EDITS);
 }
 
 /* ---- Pauses, beginning and end ---- */
@@ -907,7 +923,8 @@ void exec_sliced_on_unpause(struct exec *exec)
     struct list *head = &exec->sliced.running;
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (is_write(sliced) && !sliced->is_resting) {
+        /* One that runs on behalf of somebody who cannot wait goes on by itself. */
+        if (is_write(sliced) && !sliced->is_resting && !sliced->is_inside) {
             sliced_go_on(sliced);
         }
     }
@@ -923,7 +940,7 @@ void exec_sliced_init(struct exec *exec)
     exec_held_init(exec);
 }
 
-void exec_sliced_deinit(struct exec *exec)
+void exec_end_slices(struct exec *exec)
 {
     struct list *head = &exec->sliced.running;
     while (!list_is_empty(head)) {
@@ -931,7 +948,12 @@ void exec_sliced_deinit(struct exec *exec)
         sliced->is_given_up = true;
         sliced_finish(sliced);
     }
-    head = &exec->sliced.waiting;
+}
+
+void exec_sliced_deinit(struct exec *exec)
+{
+    exec_end_slices(exec);
+    struct list *head = &exec->sliced.waiting;
     while (!list_is_empty(head)) {
         sliced_free(LIST_OWNER(head->next, struct sliced, link));
     }

@@ -16,6 +16,7 @@ struct sliced {
     struct session *stand_in; /* Owned; for a call whose session has gone. */
     struct fiber *fiber;      /* NULL: has not begun. */
     struct call call;
+    struct clock_now now;  /* When it began: what is there then does not expire before its end. */
     struct gather effects; /* To be told at its end. */
     struct reply out;      /* What is not handed over yet. */
     struct reply aside;    /* Pushes that came meanwhile. */

@@ -252,6 +252,12 @@ static __attribute__((noinline)) void db_drop_hidden(struct db *db, uint64_t has
     }
 }
 
+/* For assertions. */
+static inline bool db_has_key(struct db *db, uint64_t hash, struct slice key)
+{
+    return table_find_slot(&db->table, hash, &key, db_key_is) != NULL;
+}
+
 bool db_reserve_step(struct db *db, struct table_reservation *reservation)
 {
     return table_reserve_step(&db->table, reservation);
@@ -263,6 +269,7 @@ struct place db_insert(struct db *db, uint64_t hash, struct value *take_value)
         db_drop_hidden(db, hash, value_key(take_value));
     }
     DEBUG_ASSERT(hash == db_value_hash(db, take_value));
+    DEBUG_ASSERT(!db_has_key(db, hash, value_key(take_value)));
     db_mark_unfiled(take_value);
     take_value->access = access_first(db->keyspace) & 0xffffff;
     db->stream_count += value_kind(take_value) == VALUE_STREAM;

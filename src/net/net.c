@@ -67,7 +67,7 @@ static bool is_anything_left(const struct net *net)
            !listeners_are_gone(net);
 }
 
-void net_free(struct net *net)
+void net_stop(struct net *net)
 {
     net_close_listeners(net);
     while (is_anything_left(net)) {
@@ -78,6 +78,11 @@ void net_free(struct net *net)
             (void)ring_turn(net->ring, ring_mono_us(net->ring) + FREE_TURN_US);
         }
     }
+}
+
+void net_free(struct net *net)
+{
+    net_stop(net);
     pools_deinit(net);
     mem_free(net);
 }

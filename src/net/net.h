@@ -61,6 +61,9 @@ struct net *net_new(struct ring *ring, struct exec *exec);
 
 /* Closes everything. Turns the ring until none of the net's operations is in flight, so that other
  * rooms' completions may be called back meanwhile. Replies not yet sent are dropped. */
+void net_stop(struct net *net);
+
+/* The same, then frees the net and the pool that its sessions' replies come from. */
 void net_free(struct net *net);
 
 void net_configure(struct net *net, const struct net_config *config);

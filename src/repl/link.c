@@ -31,6 +31,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "exec/aside.h"
 
 enum {
     SECOND_US = 1000 * 1000,
@@ -358,6 +359,15 @@ bool link_drain(struct repl *repl, int64_t deadline_mono_us)
         transfer_turn(link);
     }
     return link->transfer.has_flushed && !link->transfer.is_started;
+}
+
+bool link_is_ready(const struct repl *repl)
+{
+    const struct link *link = repl->upstream;
+    const struct wire *wire = link->wire;
+    return link->state == LINK_CONNECTED && wire != NULL && wire->is_ready &&
+           !wire->receive.in_flight && (wire->session.flags & SESSION_SUSPENDED) == 0 &&
+           !aside_is_parked(repl->exec);
 }
 
 /* ---- Life ---- */

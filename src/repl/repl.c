@@ -229,6 +229,11 @@ bool repl_drain(struct repl *repl, int64_t deadline_mono_us)
     return link_drain(repl, deadline_mono_us);
 }
 
+bool repl_is_ready(const struct repl *repl)
+{
+    return link_is_ready(repl);
+}
+
 void repl_step(struct repl *repl)
 {
     if (waits_due_us(repl) <= repl->now->mono_us) {

@@ -114,6 +114,9 @@ void repl_register(struct repl *repl);
 /* Executes what the primary sent until `deadline_mono_us`; true: more is left. */
 bool repl_drain(struct repl *repl, int64_t deadline_mono_us);
 
+/* Whether repl_drain has something to do now: a command of the primary may have ended since. */
+bool repl_is_ready(const struct repl *repl);
+
 /* Hands replicas what is new in the stream. Before net_flush. */
 void repl_pump(struct repl *repl);
 

@@ -212,6 +212,7 @@ void sync_leave(struct sync *sync);
 void link_new(struct repl *repl);
 void link_tick(struct repl *repl);
 bool link_drain(struct repl *repl, int64_t deadline_mono_us);
+bool link_is_ready(const struct repl *repl); /* There is something to execute, and it can be. */
 void link_info(const struct repl *repl, struct buf *out); /* Fields of a replica. */
 void link_stop(struct repl *repl); /* Leaves the primary, while the ring still turns. */
 void link_free(struct repl *repl);

@@ -556,6 +556,8 @@ void server_free(struct server *server)
         script_abort(server->script);
         repl_stop(server->repl);
         saver_free(server->saver);
+        net_stop(server->net);
+        exec_end_slices(server->exec); /* Their replies lie in the pool of net. */
         net_free(server->net);
         repl_free(server->repl);
         loading_stop(server);
@@ -687,6 +689,7 @@ void server_turn(struct server *server, int64_t wait_us_max)
     }
     is_more |= run_background(server);
     is_more |= net_is_ready(server->net); /* Suspended sessions may have been resumed. */
+    is_more |= repl_is_replica(server->repl) && repl_is_ready(server->repl);
     tracking_flush(server->tracking);
     repl_pump(server->repl);
     is_more |= net_flush(server->net);

@@ -148,6 +148,33 @@ class Others(Case):
             self.assertTrue(reader.read() in (text, changed, changed + b"more"))
             self.assertTrue(self.call("GET", "k") == changed + b"more")
 
+    def test_a_string_that_is_being_read_is_replaced_and_not_overwritten(self):
+        texts = [text_of(8 * MIB), b"y" * (8 * MIB)]
+        commands = [("DUMP", "k"), ("DIGEST", "k"), ("BITCOUNT", "k"), ("BITPOS", "k", 1, 7 * MIB)]
+        if self.server.kind == "redis":
+            commands.remove(("DIGEST", "k"))
+        for words in commands:
+            answers = []
+            for text in texts:
+                self.call("SET", "k", text)
+                answers.append(self.call(*words))
+            for store in (("SET", "k"), ("SET", "k", texts[0], "XX"), ("MSET", "k")):
+                with self.connect() as reader:
+                    self.call("SET", "k", texts[1])
+                    reader.send_command(*words)
+                    self.call(*store, *([texts[0]] if len(store) == 2 else []))
+                    self.assertTrue(reader.read() in answers)
+
+    def test_the_server_may_end_in_the_middle(self):
+        self.call("SET", "k", text_of(8 * MIB))
+        self.call("RPUSH", "list", text_of(8 * MIB))
+        for words in (("DUMP", "k"), ("DUMP", "list"), ("APPEND", "k", text_of(4 * MIB))):
+            with self.connect() as doer:
+                doer.send_command(*words)
+                self.server.stop()
+            self.server.start()
+            self.conn = self.connect()
+
     def test_clients_may_leave_in_the_middle(self):
         text = text_of(4 * MIB)
         self.call("SET", "k", text)

@@ -420,6 +420,13 @@ class Slices(Pair):
             self.down.call("CLIENT", "UNPAUSE")
         self.skipTest("it was too fast to be met in the middle")
 
+    def test_the_next_begins_when_one_has_ended(self):
+        """And not at some later tick: so many of them would take two minutes."""
+        elements = range(20 if self.replica.is_hostile else 1001)
+        for n in range(4000):
+            self.up.call("RPUSH", "list:%d" % (n % 10), *elements)
+        self.level()
+
     def test_what_follows_waits_and_is_not_acknowledged(self):
         self.begin()
         self.up.call("SET", "behind", "1")

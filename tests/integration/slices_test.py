@@ -1,6 +1,7 @@
 """Long commands in slices: others go on meanwhile, replies are of one moment, writers wait only for
 what they would change, and nobody waits for a client that does not read. What changes a collection
 in slices is seen before or after, never in the middle."""
+import os
 import random
 import socket
 
@@ -320,6 +321,35 @@ class Others(Sliced):
         for reader in readers:
             reader.close()
         self.assertEqual(self.call("RPUSH", "big", "end"), 20001)
+
+    def test_clients_go_while_others_are_killed(self):
+        with self.connect() as one, self.connect() as two:
+            for conn in (one, two):
+                conn.call("CLIENT", "SETNAME", "killer")
+            victims = [self.connect() for _ in range(60)]
+            one.send_command("CLIENT", "KILL", "TYPE", "normal")
+            two.send_command("CLIENT", "KILL", "TYPE", "normal")
+            for victim in victims[::3]:
+                victim.close()
+            for conn in (one, two):
+                try:
+                    self.assertLessEqual(conn.read(), len(victims) + 2)
+                except (ConnectionError, EOFError):
+                    pass  # Killed by the other.
+            for victim in victims:
+                victim.close()
+        with self.connect() as conn:
+            wait_until(lambda: conn.call("CLIENT", "LIST").count(b"\n") == 1, what="the end of the others")
+
+    def test_a_step_of_a_dump_may_write_nothing(self):
+        for _ in range(100):
+            self.call("XADD", "stream", "*", "field", b"x" * 20000)
+        self.call("XGROUP", "CREATE", "stream", "group", "$")
+        for first in b"a", b"b":
+            self.call("XGROUP", "CREATECONSUMER", "stream", "group", first + os.urandom(40000))
+        payload = self.call("DUMP", "stream")
+        self.call("RESTORE", "again", 0, payload)
+        self.assertEqual(self.call("DUMP", "again"), payload)
 
     def test_clients_may_leave_in_the_middle(self):
         for command in (("SMEMBERS", "set"), ("HGETALL", "hash"), ("SUNION", "set", "set"),

@@ -431,6 +431,48 @@ TEST(sliced, a_value_that_goes_while_it_is_changed_is_left_alone)
     bed_deinit(&bed);
 }
 
+/* Its moment comes between its beginning and its first look. */
+TEST(sliced, what_is_there_when_it_begins_does_not_expire_before_its_end)
+{
+    struct bed bed;
+    bed_init(&bed);
+    struct db *db = keyspace_db(bed.fixture.keyspace, 0);
+    struct slice key = slice_from_text("a");
+    struct place place = db_find_place(db, key, db_hash(db, key), bed.fixture.now.wall_ms, 0);
+    CHECK(db_set_expire(db, db_hash(db, key), &place, bed.fixture.now.wall_ms + 1));
+    say(&bed.fixture, "grow a");
+    step(&bed);
+    CHECK(keyspace_pin_count(bed.fixture.keyspace) == 1 && bed.trace.steps == 0);
+    bed.fixture.now.wall_ms += 2;
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 1 && bed.trace.given_up == 0);
+    CHECK(db_count(db) == 1);
+    CHECK(db_find(db, key, db_hash(db, key), bed.fixture.now.wall_ms, 0) == NULL);
+    CHECK(db_count(db) == 0);
+    bed_deinit(&bed);
+}
+
+TEST(sliced, who_has_to_tell_is_finished_while_another_tells)
+{
+    struct bed bed;
+    bed_init(&bed);
+    bed_set(&bed, "b");
+    other_says(&bed, "change b");
+    while (bed.trace.steps < ROUNDS) {
+        step(&bed);
+    }
+    say(&bed.fixture, "change a");
+    while (bed.trace.effects == 0) {
+        step(&bed);
+    }
+    CHECK(bed.trace.units == 0 && bed.trace.steps > ROUNDS);
+    exec_make_whole(bed.fixture.exec);
+    CHECK(bed.trace.ended == 2 && exec_is_whole(bed.fixture.exec));
+    work_drain(&bed.fixture.work);
+    CHECK(bed.trace.ended == 2 && bed.trace.units == 2);
+    bed_deinit(&bed);
+}
+
 TEST(sliced, what_needs_whole_data_waits_for_a_change)
 {
     struct bed bed;
