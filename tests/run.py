@@ -278,7 +278,8 @@ class Runner:
             result.seconds), flush=True)
         if result.failed:
             self.failures.append(job.name)
-            for line in result.output.splitlines()[-TAIL_LINES:]:
+            told = [line for line in result.output.splitlines() if not line.startswith("ok ")]
+            for line in told[-TAIL_LINES:]:
                 print("    | " + line)
         sys.stdout.flush()
 

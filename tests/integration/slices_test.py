@@ -780,6 +780,8 @@ class Clients(Case):
             self.assertGreaterEqual(killer.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"), 1199)
             wait_until(lambda: b"connected_clients:1\r" in killer.call("INFO", "clients"), what="their end")
             self.crowd = [self.connect() for _ in range(1200)]
+            # A client that is still in the listener's queue is not there to be killed.
+            self.assertEqual([conn.call("PING") for conn in self.crowd], ["PONG"] * 1200)
             killer.send_command("CLIENT", "KILL", "TYPE", "normal")
         for conn in self.crowd:
             with self.assertRaises(ConnectionError):
