@@ -221,7 +221,6 @@ uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks);
 void exec_sliced_init(struct exec *exec);
 void exec_sliced_deinit(struct exec *exec); /* Gives up what is left. */
 void exec_sliced_on_unpause(struct exec *exec);
-void exec_sliced_freeze(struct exec *exec);
 void exec_sliced_start_later(struct exec *exec);
 
 /* Of those whose mode is `least` or above: whether there are any, and has them do the rest at once,
@@ -233,17 +232,18 @@ void exec_sliced_finish_all(struct exec *exec, enum slice_mode least);
  * returned. */
 void exec_sliced_block(struct call *call);
 
-/* Keeps an effect of a call in slices until its end. False: it is to be told now. */
-bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count);
+/* Those that wait for their clients make room for others. */
+void exec_sliced_hurry_all(struct exec *exec);
 
-/* Whether the transaction of a primary keeps others from a key. */
+/* sliced_tell.c: keeps an effect of a call in slices until its end. False: it is to be told now. */
+bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count);
+void exec_sliced_freeze(struct exec *exec);
+
+/* sliced_unit.c: whether the transaction of a primary keeps others from a key. */
 bool exec_unit_bars(const struct exec *exec, uint64_t hash);
 
 /* Has the transaction of a primary do the rest at once. */
 void exec_sliced_finish_unit(struct exec *exec);
-
-/* Those that wait for their clients make room for others. */
-void exec_sliced_hurry_all(struct exec *exec);
 
 /* held.c */
 void exec_held_init(struct exec *exec);

@@ -14,8 +14,9 @@
  * (commands inside EXEC and scripts, the server's own) has the holder finish first. The link to a
  * primary waits like a client.
  *
- * While there is a teller (exec/sliced.c), whatever may write waits. While a primary's transaction
- * is under way, whatever names one of its keys waits, and whatever names none and looks at many.
+ * While there is a teller (exec/sliced_tell.c), whatever may write waits. While a primary's
+ * transaction is under way, whatever names one of its keys waits, and whatever names none and looks
+ * at many.
  *
  * Costs. Commands that read pay nothing until something is edited: gates are asked while they are
  * active.

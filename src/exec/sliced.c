@@ -9,19 +9,7 @@
  * The handler that found its work long returns, and is run again from the start on a fiber
  * (base/fiber.h) with a copy of its arguments. There call_yield stops it every SLICE_US, and the
  * work queue goes on with it in the next turn. Its stack holds iterators and pointers into values,
- * so the keys of the command are pinned before it begins, all at once:
- *
- *     command reads     its keys            PIN_READ    deletions go on, the value outlives its key
- *     command writes    what it reads       PIN_KEEP    its effect, told when it is done, must meet
- *                                                       the same keys on a replica
- *                       what it overwrites  PIN_TAKE
- *                       what it changes     both
- *     command edits     what it changes     PIN_EDIT    nobody sees the value half changed
- *
- * A command that writes builds its result aside and puts it in place behind its last yield: so it
- * happens at one moment, its last. Where that would mean to copy millions of elements in order to
- * remove a few (LREM, ZREMRANGEBYSCORE, SPOP) it edits: it changes the value in steps, and others
- * wait to read it. What it tells, in reply and effects, comes at its end as well.
+ * so the keys of the command are pinned before it begins, all at once (sliced_pins.c).
  *
  * Who else wants such a key is held back before its handler: see held.c. Commands that are to be
  * sliced begin in the order in which they came, when what they want to pin is free, and none begins
@@ -31,24 +19,12 @@
  * Elements that are long themselves are copied, compared and summed up in pieces (base/pieces.h),
  * between which a call may stop as at a yield, where it has said that it holds no place.
  *
- * Effects. Those of a call are one unit, told when its handler has returned: until then they are
- * gathered (exec/gather.h). They are told in slices too: from call_tell_begin on, or when more than
- * GATHER_BYTES_MAX are gathered, it is the teller, and whatever would change anything is held back
- * until it ends, so that the unit may stay open over turns. While there is a teller, or a value
- * half changed, no snapshot begins.
- *
  * Replies. What is complete so far is handed to the connection at yields that allow it. When
  * SLICED_OUT_MAX of it is unsent the call rests until the client has read half, so that a reply of
  * any length needs little memory. But a slow reader must hold up nobody: as soon as somebody waits
  * for one of its keys, or for its place (SLICED_RUNNING_MAX), the rest is produced whatever the
  * client does, and the limits of clients bound it as they bound any reply. Messages
  * that the client gets meanwhile (subscribers, tracking) wait aside for the end of the reply.
- *
- * Transactions. EXEC runs its queue in one step, but for that of a primary, whose long ones are
- * what scripts and commands with many effects have become: they run command by command. Whoever
- * names a key of such a transaction waits for its end before his handler, and whoever looks at all
- * keys: nobody sees the middle. It needs no pins, for between two of its commands every value is
- * whole.
  *
  * A client that goes: a reading call is told so at its next yield and unwinds; a writing one goes
  * on to its end, for a session of nobody's. The link to a primary is no such client: it ends
@@ -57,11 +33,12 @@
  * Costs. Two switches per slice (0.6 us in 40), one stack per call. A command that is not sliced
  * pays one comparison of the size, and one test after its handler.
  *
+ * What it tells comes at its end (sliced_tell.c). Transactions of a primary run the same way
+ * (sliced_unit.c).
+ *
  * Invariants:
  *   1. A call is on `waiting` without a fiber and pins, or on `running` with both.
  *   2. A session whose call is sliced is suspended until the call ends.
- *   3. A teller is running. There is at most one, and at most one transaction of a
- *      primary under way.
  *
  * Rejected: a state machine per command. There are forty such commands, each of which would have
  * been written twice, once for small collections and once for large ones. */
@@ -73,7 +50,6 @@
 #include "base/mem.h"
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
-#include "exec/key_set.h"
 #include "exec/sliced_internal.h"
 #include "keyspace/pin.h"
 
@@ -89,28 +65,9 @@ enum {
     SLICED_OUT_MAX = 256 << 10, /* Unsent bytes at which a call waits for its client. */
     SLICED_HAND_MIN = 32 << 10, /* Bytes that are handed over before a slice is over. */
 #endif
-/* Handlers need a few KiB; the largest local arrays are those of number formatting in libc.
- * Under the sanitizer frames are larger. */
-#ifdef OURO_LIBC_MALLOC
-    SLICED_STACK_LEN = 1024 << 10,
-#else
-    SLICED_STACK_LEN = 128 << 10,
-#endif
 };
 
-static bool sliced_on_step(struct work_job *job);
 static void sliced_end(struct sliced *sliced);
-
-static bool is_write(const struct sliced *sliced)
-{
-    return sliced->mode != SLICE_READS;
-}
-
-/* Whether it is a command of our primary. */
-static bool is_primary(const struct sliced *sliced)
-{
-    return (sliced->call.session->flags & SESSION_PRIMARY) != 0;
-}
 
 /* Whether calls that write rest just now. */
 static bool must_writes_rest(const struct exec *exec, const struct sliced *sliced)
@@ -132,7 +89,7 @@ static void sliced_go_on(struct sliced *sliced)
     }
 }
 
-static void sliced_hurry(struct sliced *sliced)
+void sliced_hurry(struct sliced *sliced)
 {
     sliced->is_hurried = true;
     if (sliced->is_resting) {
@@ -177,7 +134,7 @@ static void settle_effects(struct exec *exec, struct session *session)
 static bool show_expired_to(const struct sliced *sliced, struct keyspace *keyspace)
 {
     bool before = keyspace_shows_expired(keyspace);
-    keyspace_show_expired(keyspace, is_primary(sliced));
+    keyspace_show_expired(keyspace, sliced_is_primary(sliced));
     return before;
 }
 
@@ -228,11 +185,11 @@ static void sliced_hand_over(struct sliced *sliced)
     }
 }
 
-static bool sliced_on_step(struct work_job *job)
+bool sliced_on_step(struct work_job *job)
 {
     struct sliced *sliced = LIST_OWNER(job, struct sliced, job);
     struct exec *exec = sliced->exec;
-    if (is_write(sliced) && must_writes_rest(exec, sliced)) {
+    if (sliced_is_write(sliced) && must_writes_rest(exec, sliced)) {
         return true; /* exec_sliced_on_unpause goes on. */
     }
     sliced->may_send = false;
@@ -246,7 +203,7 @@ static bool sliced_on_step(struct work_job *job)
 }
 
 /* Does the rest in one go. */
-static void sliced_finish(struct sliced *sliced)
+void sliced_finish(struct sliced *sliced)
 {
     if (sliced->is_inside) {
         return;
@@ -290,218 +247,6 @@ void call_breathe(struct call *call, bool is_allowed)
     }
 }
 
-/* ---- Pins ---- */
-
-static struct sliced *pin_owner(struct pin *pin)
-{
-    return pin->context;
-}
-
-static void pin_on_hurry(struct pin *pin)
-{
-    sliced_hurry(pin_owner(pin));
-}
-
-static void pin_on_finish(struct pin *pin)
-{
-    sliced_finish(pin_owner(pin));
-}
-
-/* Modes of pins that a call takes on one of its keys. */
-static unsigned wanted_modes(const struct sliced *sliced, const struct key_spec *spec)
-{
-    if (!is_write(sliced)) {
-        return PIN_READ;
-    }
-    if (sliced->mode == SLICE_EDITS && (spec->access == KEY_RW || spec->is_edited)) {
-        return PIN_EDIT;
-    }
-    switch (spec->access) {
-    case KEY_RO:
-        return PIN_KEEP;
-    case KEY_RW:
-        return PIN_KEEP | PIN_TAKE;
-    default:
-        return PIN_TAKE;
-    }
-}
-
-/* What others may not hold where it wants these. */
-static unsigned barring_modes(unsigned wanted)
-{
-    unsigned modes = PIN_EDIT;
-    modes |= (wanted & PIN_KEEP) != 0 ? PIN_TAKE : 0;
-    modes |= (wanted & PIN_TAKE) != 0 ? PIN_KEEP | PIN_TAKE : 0;
-    return modes | ((wanted & PIN_EDIT) != 0 ? PIN_ANY : 0);
-}
-
-static bool sliced_is_barred(const struct sliced *sliced, const struct key_position *keys,
-                             uint32_t count)
-{
-    const struct keyspace *keyspace = sliced->exec->keyspace;
-    bool is_barred = false;
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned modes = barring_modes(wanted_modes(sliced, keys[i].spec));
-        struct slice key = sliced->call.args.at[keys[i].index];
-        uint64_t hash = call_hash(&sliced->call, keys[i].index);
-        is_barred |= exec_unit_bars(sliced->exec, hash);
-        if (keyspace_is_barred(keyspace, hash, key, modes)) {
-            keyspace_hurry_pins(keyspace, hash, key, modes);
-            is_barred = true;
-        }
-    }
-    return is_barred;
-}
-
-static void sliced_pin(struct sliced *sliced, uint32_t index, struct value *value,
-                       enum pin_mode mode)
-{
-    if (value == NULL && mode == PIN_READ) {
-        return;
-    }
-    struct pin *pin = &sliced->pins[sliced->pin_count++];
-    *pin = (struct pin){
-        .mode = mode, .hurry = pin_on_hurry, .finish = pin_on_finish, .context = sliced};
-    db_pin(sliced->call.db, call_hash(&sliced->call, index), sliced->call.args.at[index], value,
-           pin);
-}
-
-static void sliced_pin_all(struct sliced *sliced, const struct key_position *keys, uint32_t count)
-{
-    const struct call *call = &sliced->call;
-    sliced->pins = mem_alloc((2 * (size_t)count + 1) * sizeof(*sliced->pins));
-    for (uint32_t i = 0; i < count; i++) {
-        unsigned modes = wanted_modes(sliced, keys[i].spec);
-        struct value *value =
-            db_find(call->db, call->args.at[keys[i].index], call_hash(call, keys[i].index),
-                    call->now->wall_ms, FIND_NO_TOUCH);
-        if (value == NULL && modes == PIN_EDIT) {
-            modes = PIN_KEEP | PIN_TAKE;
-        }
-        for (unsigned mode = PIN_READ; mode <= PIN_EDIT; mode <<= 1) {
-            if ((modes & mode) != 0) {
-                sliced_pin(sliced, keys[i].index, value, (enum pin_mode)mode);
-            }
-        }
-    }
-}
-
-static void sliced_unpin_all(struct sliced *sliced)
-{
-    for (size_t i = 0; i < sliced->pin_count; i++) {
-        keyspace_unpin(sliced->exec->keyspace, &sliced->pins[i]);
-    }
-    mem_free(sliced->pins);
-    sliced->pins = NULL;
-    sliced->pin_count = 0;
-}
-
-/* ---- The teller ---- */
-
-/* The keyspace rests while something needs it to. */
-void exec_sliced_freeze(struct exec *exec)
-{
-    bool is_frozen = exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) ||
-                     exec->sliced.teller != NULL || exec->sliced.unit != NULL;
-    keyspace_freeze(exec->keyspace, is_frozen);
-}
-
-/* Nobody else may change anything until this call has ended. */
-static void become_teller(struct sliced *sliced)
-{
-    struct exec *exec = sliced->exec;
-    if (exec->sliced.teller != NULL && exec->sliced.teller != sliced) {
-        sliced_finish(
-            exec->sliced.teller); /* We run although there is one: somebody cannot wait. */
-        ASSERT(exec->sliced.teller == NULL);
-    }
-    exec->sliced.teller = sliced;
-    exec_sliced_freeze(exec);
-    exec_held_refresh(exec);
-}
-
-static void tell_effect(void *context, const struct slice *args, uint32_t count)
-{
-    exec_emit_of(context, args, count);
-}
-
-void call_tell_begin(struct call *call)
-{
-    struct sliced *sliced = call->sliced;
-    if (sliced == NULL || !call_wants_effects(call)) {
-        return;
-    }
-    become_teller(sliced);
-    while (!gather_is_empty(&sliced->effects)) {
-        gather_tell_one(&sliced->effects, tell_effect, call);
-        (void)call_yield(call);
-    }
-}
-
-static bool has_long_word(const struct slice *args, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (args[i].len >= BLOB_REGION_MIN) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A long word is not copied: whoever is told now may refer to its blob. */
-bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count)
-{
-    struct sliced *sliced = call->sliced;
-    bool is_telling = sliced == NULL ||
-                      (sliced->exec->sliced.teller == sliced && gather_is_empty(&sliced->effects));
-    return !is_telling && !has_long_word(args, count) &&
-           gather_try_add(&sliced->effects, args, count);
-}
-
-/* What was told is a unit; others may change things again. */
-static void teller_end(struct sliced *sliced)
-{
-    struct exec *exec = sliced->exec;
-    if (exec->sliced.teller == sliced) {
-        exec->sliced.teller = NULL;
-        exec_sliced_freeze(exec);
-        exec_held_refresh(exec);
-        exec_held_release(exec);
-        exec_sliced_on_unpause(exec);
-    }
-}
-
-/* ---- A transaction of a primary ---- */
-
-bool exec_unit_bars(const struct exec *exec, uint64_t hash)
-{
-    return exec->sliced.unit != NULL && key_set_has(exec->sliced.unit_keys, hash);
-}
-
-static void unit_set(struct exec *exec, struct sliced *unit, const struct key_set *keys)
-{
-    exec->sliced.unit = unit;
-    exec->sliced.unit_keys = keys;
-    exec_sliced_freeze(exec);
-    exec_held_refresh(exec);
-}
-
-/* Others may look again. */
-static void unit_end(struct sliced *sliced)
-{
-    if (sliced->exec->sliced.unit == sliced) {
-        unit_set(sliced->exec, NULL, NULL);
-        exec_held_release(sliced->exec);
-    }
-}
-
-void exec_sliced_finish_unit(struct exec *exec)
-{
-    if (exec->sliced.unit != NULL) {
-        sliced_finish(exec->sliced.unit);
-    }
-}
-
 /* ---- The life of a sliced call ---- */
 
 static void sliced_free(struct sliced *sliced)
@@ -527,18 +272,18 @@ static void sliced_free(struct sliced *sliced)
 /* The session closes. A call that reads gives up; one that writes was received, so it is done. What
  * a primary sent and has not begun it will send again; what has begun was finished before, see
  * exec_finish_session. */
-static void sliced_on_cancel(struct session *session, void *context)
+void sliced_on_cancel(struct session *session, void *context)
 {
     struct sliced *sliced = context;
     struct exec *exec = sliced->exec;
     sliced->session = NULL;
     session->aside = NULL;
-    if (sliced->fiber == NULL && (!is_write(sliced) || is_primary(sliced))) {
+    if (sliced->fiber == NULL && (!sliced_is_write(sliced) || sliced_is_primary(sliced))) {
         sliced_free(sliced);
         exec_sliced_start_later(exec);
         return;
     }
-    sliced->is_given_up |= !is_write(sliced);
+    sliced->is_given_up |= !sliced_is_write(sliced);
     sliced->is_hurried = true;
     sliced->stand_in = mem_alloc(sizeof(*sliced->stand_in));
     session_init(sliced->stand_in, exec, &sliced->out, NULL, SESSION_INTERNAL);
@@ -600,8 +345,8 @@ static void sliced_end(struct sliced *sliced)
     forget_lookups(sliced);
     sliced->call.sliced = NULL;
     sliced_unpin_all(sliced);
-    unit_end(sliced);
-    teller_end(sliced);
+    sliced_unit_end(sliced);
+    sliced_teller_end(sliced);
     if (sliced->session != NULL && sliced->must_block) {
         run_to_block(sliced);
     }
@@ -675,7 +420,7 @@ static struct sliced *next_to_begin(const struct exec *exec)
     }
     for (struct list *node = all->waiting.next; node != &all->waiting; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (!is_paused || !is_write(sliced)) {
+        if (!is_paused || !sliced_is_write(sliced)) {
             return sliced;
         }
     }
@@ -689,7 +434,7 @@ static unsigned busy_count(const struct exec *exec)
     unsigned count = 0;
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        count += exec->pause_mode == PAUSE_NONE || !is_write(sliced);
+        count += exec->pause_mode == PAUSE_NONE || !sliced_is_write(sliced);
     }
     return count;
 }
@@ -704,7 +449,7 @@ static bool start_on_step(struct work_job *job)
             exec_sliced_hurry_all(exec);
             break;
         }
-        if ((is_write(sliced) && must_writes_rest(exec, sliced)) || !sliced_begin(sliced)) {
+        if ((sliced_is_write(sliced) && must_writes_rest(exec, sliced)) || !sliced_begin(sliced)) {
             break;
         }
     }
@@ -717,74 +462,6 @@ void exec_sliced_start_later(struct exec *exec)
     if (!list_is_empty(&all->waiting) && !list_is_linked(&all->start_job.link)) {
         work_add(exec->work, &all->start_job, start_on_step);
     }
-}
-
-void call_release_keys(struct call *call)
-{
-    if (call->sliced != NULL && !is_write(call->sliced)) {
-        sliced_unpin_all(call->sliced);
-    }
-}
-
-/* The pin on what a call edits, when it edits one value; else NULL: it has moved none. */
-static struct pin *edit_pin(struct sliced *sliced)
-{
-    struct pin *found = NULL;
-    for (size_t i = 0; i < sliced->pin_count; i++) {
-        struct pin *pin = &sliced->pins[i];
-        if (pin->mode == PIN_EDIT && found != NULL) {
-            return NULL;
-        }
-        found = pin->mode == PIN_EDIT ? pin : found;
-    }
-    return found;
-}
-
-/* Before anybody else may look: the value may have been moved by its change. */
-static void follow_edit(struct sliced *sliced, const struct place *place)
-{
-    struct pin *pin = place->slot != NULL ? edit_pin(sliced) : NULL;
-    if (pin != NULL && pin_value(pin) != place->value) {
-        keyspace_pin_follow(pin, place->value);
-    }
-}
-
-bool call_edit_yield_slow(struct call *call, uint32_t index, struct place *place)
-{
-    struct sliced *sliced = call->sliced;
-    const struct value *value = place->value;
-    if (place->slot == NULL) {
-        call_yield_slow(call, false);
-        return true;
-    }
-    follow_edit(sliced, place);
-    if (!call_yield_slow(call, false)) {
-        place->value = NULL;
-        return false;
-    }
-    *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
-    if (place->value != value) {
-        place->value = NULL;
-    }
-    return place->value != NULL;
-}
-
-bool call_edit_done(struct call *call, uint32_t index, struct place *place)
-{
-    const struct value *value = place->value;
-    if (call->sliced == NULL) {
-        return true;
-    }
-    if (value == NULL) {
-        return false; /* Gone before: see call_edit_yield. */
-    }
-    follow_edit(call->sliced, place);
-    if (!gather_is_empty(&call->sliced->effects)) {
-        become_teller(call->sliced); /* Who changes it next comes after us. */
-    }
-    sliced_unpin_all(call->sliced);
-    *place = call_peek_place(call, index, FIND_NO_TOUCH | FIND_EXPIRED);
-    return place->value == value;
 }
 
 bool call_slice_slow(struct call *call, enum slice_mode mode)
@@ -800,35 +477,11 @@ bool call_slice_slow(struct call *call, enum slice_mode mode)
         return true;
     }
     sliced->mode = mode;
-    sliced->out.is_muted |= is_primary(sliced); /* It does not read answers. */
+    sliced->out.is_muted |= sliced_is_primary(sliced); /* It does not read answers. */
     call->sliced = sliced;
     session_suspend(call->session, sliced_on_cancel, sliced);
     list_push_back(&call->exec->sliced.waiting, &sliced->link);
     exec_sliced_start_later(call->exec);
-    return true;
-}
-
-bool call_slice_unit(struct call *call, const struct key_set *keys)
-{
-    struct exec *exec = call->exec;
-    if (call->sliced != NULL || exec->sliced.unit != NULL) {
-        return false;
-    }
-    struct fiber *fiber = fiber_try_new(SLICED_STACK_LEN);
-    struct sliced *sliced = fiber != NULL ? sliced_try_new(call) : NULL;
-    if (sliced == NULL) {
-        if (fiber != NULL) {
-            fiber_free(fiber);
-        }
-        return false;
-    }
-    sliced->mode = SLICE_EDITS;
-    sliced->fiber = fiber;
-    call->sliced = sliced;
-    session_suspend(call->session, sliced_on_cancel, sliced);
-    unit_set(exec, sliced, keys);
-    list_push_back(&exec->sliced.running, &sliced->link);
-    work_add(exec->work, &sliced->job, sliced_on_step);
     return true;
 }
 
@@ -866,7 +519,7 @@ static struct sliced *first_waiting_write(const struct exec *exec)
     const struct list *head = &exec->sliced.waiting;
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (is_write(sliced)) {
+        if (sliced_is_write(sliced)) {
             return sliced;
         }
     }
@@ -894,7 +547,7 @@ bool exec_finish_session(struct exec *exec, struct session *session)
     struct list *head = &exec->sliced.running;
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (sliced->session == session && is_write(sliced)) {
+        if (sliced->session == session && sliced_is_write(sliced)) {
             sliced_finish(sliced);
             break;
         }
@@ -924,7 +577,7 @@ void exec_sliced_on_unpause(struct exec *exec)
     for (struct list *node = head->next; node != head; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
         /* One that runs on behalf of somebody who cannot wait goes on by itself. */
-        if (is_write(sliced) && !sliced->is_resting && !sliced->is_inside) {
+        if (sliced_is_write(sliced) && !sliced->is_resting && !sliced->is_inside) {
             sliced_go_on(sliced);
         }
     }

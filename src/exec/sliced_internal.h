@@ -1,4 +1,4 @@
-/* What a long call is while it waits and runs: for sliced.c and sliced_new.c. Never included from
+/* What a long call is while it waits and runs: for the files sliced*.c. Never included from
  * outside src/exec/. */
 #pragma once
 
@@ -7,6 +7,16 @@
 #include "exec/gather.h"
 #include "keyspace/pin.h"
 #include "resp/parse.h"
+
+enum {
+/* Handlers need a few KiB; the largest local arrays are those of number formatting in libc.
+ * Under the sanitizer frames are larger. */
+#ifdef OURO_LIBC_MALLOC
+    SLICED_STACK_LEN = 1024 << 10,
+#else
+    SLICED_STACK_LEN = 128 << 10,
+#endif
+};
 
 struct sliced {
     struct work_job job;
@@ -45,3 +55,32 @@ struct sliced {
 
 /* A call that has no fiber yet and is on no list, with arguments of its own. NULL: no memory. */
 struct sliced *sliced_try_new(struct call *call);
+
+static inline bool sliced_is_write(const struct sliced *sliced)
+{
+    return sliced->mode != SLICE_READS;
+}
+
+/* Whether it is a command of our primary. */
+static inline bool sliced_is_primary(const struct sliced *sliced)
+{
+    return (sliced->call.session->flags & SESSION_PRIMARY) != 0;
+}
+
+/* sliced.c: one slice; somebody waits for it; the rest in one go; its client has gone. */
+bool sliced_on_step(struct work_job *job);
+void sliced_hurry(struct sliced *sliced);
+void sliced_finish(struct sliced *sliced);
+void sliced_on_cancel(struct session *session, void *context);
+
+/* sliced_pins.c: whether what it wants of its keys is not free, and taking and letting go of it. */
+bool sliced_is_barred(const struct sliced *sliced, const struct key_position *keys, uint32_t count);
+void sliced_pin_all(struct sliced *sliced, const struct key_position *keys, uint32_t count);
+void sliced_unpin_all(struct sliced *sliced);
+
+/* sliced_tell.c */
+void sliced_become_teller(struct sliced *sliced);
+void sliced_teller_end(struct sliced *sliced);
+
+/* sliced_unit.c: its transaction, if it is one, is over. */
+void sliced_unit_end(struct sliced *sliced);
