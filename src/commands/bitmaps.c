@@ -88,6 +88,17 @@ struct bit_range {
     bool is_bits;
 };
 
+/* BIT or BYTE. False: neither, the error is in the reply. */
+static bool unit_parse(struct call *call, uint32_t index, struct bit_range *range)
+{
+    range->is_bits = call_is(call, index, "BIT");
+    if (!range->is_bits && !call_is(call, index, "BYTE")) {
+        reply_error(call->out, ERR_SYNTAX);
+        return false;
+    }
+    return true;
+}
+
 /* Reads the arguments from `index` on: [start [end [BYTE | BIT]]]. */
 static bool range_parse(struct call *call, uint32_t index, struct bit_range *range)
 {
@@ -100,12 +111,8 @@ static bool range_parse(struct call *call, uint32_t index, struct bit_range *ran
     if (count > index && !call_i64(call, index, &range->start, NULL)) {
         return false;
     }
-    if (count == index + 3) {
-        range->is_bits = call_is(call, index + 2, "BIT");
-        if (!range->is_bits && !call_is(call, index + 2, "BYTE")) {
-            reply_error(call->out, ERR_SYNTAX);
-            return false;
-        }
+    if (count == index + 3 && !unit_parse(call, index + 2, range)) {
+        return false;
     }
     range->has_end = count > index + 1;
     return !range->has_end || call_i64(call, index + 1, &range->end, NULL);
@@ -161,6 +168,29 @@ static void bitcount_reply(struct call *call, struct slice text, size_t from, si
     reply_count(call->out, count);
 }
 
+/* Both numbers come before the unit, and a range that ends before it begins, both counted from the
+ * end, before it too: 0, whatever the unit. False: the reply is written. */
+static bool bitcount_range(struct call *call, struct bit_range *range)
+{
+    uint32_t count = call->args.count;
+    *range = (struct bit_range){.end = -1};
+    if (count == 2) {
+        return true;
+    }
+    if (count == 3 || count > 5) {
+        reply_error(call->out, ERR_SYNTAX);
+        return false;
+    }
+    if (!call_i64(call, 2, &range->start, NULL) || !call_i64(call, 3, &range->end, NULL)) {
+        return false;
+    }
+    if (range->start < 0 && range->end < 0 && range->start > range->end) {
+        reply_integer(call->out, 0);
+        return false;
+    }
+    return count == 4 || unit_parse(call, 4, range);
+}
+
 /* BITCOUNT key [start end [BYTE | BIT]] */
 static void bitcount_run(struct call *call)
 {
@@ -175,15 +205,10 @@ static void bitcount_run(struct call *call)
         reply_integer(call->out, 0);
         return;
     }
-    if (call->args.count == 3) {
-        reply_error(call->out, ERR_SYNTAX);
+    if (!bitcount_range(call, &range)) {
         return;
     }
-    if (!range_parse(call, 2, &range)) {
-        return;
-    }
-    bool is_backward = range.start < 0 && range.end < 0 && range.start > range.end;
-    if (is_backward || !range_within(&range, bitmap.text.len, &from, &to)) {
+    if (!range_within(&range, bitmap.text.len, &from, &to)) {
         reply_integer(call->out, 0);
     } else {
         bitcount_reply(call, bitmap.text, from, to);

@@ -20,6 +20,14 @@
 
 enum { FIELD_ABSENT = -2, FIELD_PLAIN = -1, FIELD_REFUSED = 0, FIELD_DONE = 1, FIELD_DELETED = 2 };
 
+/* Looks the hash up, which comes before the other arguments are read, as in Redis: a key of another
+ * kind is the error that is told. False: it is in the reply. */
+static bool open_fields(struct call *call, struct hashes_edit *edit)
+{
+    *edit = (struct hashes_edit){.rules = hashes_rules(call)};
+    return call_find_place(call, 1, VALUE_HASH, &edit->place);
+}
+
 /* ---- FIELDS numfields field [field ...] ---- */
 
 struct field_list {
@@ -236,15 +244,13 @@ static void finish_expiry(struct call *call, struct hashes_edit *edit, struct fi
 }
 
 /* HEXPIRE and HPERSIST: replies what became of each field. */
-static void expire_fields(struct call *call, const struct field_list *list,
-                          const struct field_expiry *expiry)
+static void expire_fields(struct call *call, struct hashes_edit *edit,
+                          const struct field_list *list, const struct field_expiry *expiry)
 {
-    struct hashes_edit edit = {.rules = hashes_rules(call)};
-    if (!call_find_place(call, 1, VALUE_HASH, &edit.place) ||
-        call_slice_editing(call, call->args.count)) {
+    if (call_slice_editing(call, call->args.count)) {
         return;
     }
-    if (edit.place.value == NULL) {
+    if (edit->place.value == NULL) {
         reply_absent(call, list->count);
         return;
     }
@@ -252,16 +258,16 @@ static void expire_fields(struct call *call, const struct field_list *list,
     effect_open_expiry(call, &effect, expiry);
     reply_array(call->out, list->count);
     for (uint32_t i = 0; i < list->count; i++) {
-        int result = expire_field(call, &edit, field_at(call, list, i), expiry);
+        int result = expire_field(call, edit, field_at(call, list, i), expiry);
         reply_integer(call->out, result);
         if (result > 0) {
             effect_add_field(&effect, field_at(call, list, i));
         }
-        if (!call_edit_yield_at(call, 1, &edit.place, i)) {
+        if (!call_edit_yield_at(call, 1, &edit->place, i)) {
             break;
         }
     }
-    finish_expiry(call, &edit, &effect, expiry);
+    finish_expiry(call, edit, &effect, expiry);
 }
 
 static enum field_condition condition_of(const struct call *call, uint32_t index)
@@ -276,14 +282,15 @@ static enum field_condition condition_of(const struct call *call, uint32_t index
 static void hexpire_with(struct call *call, int64_t scale, int64_t base_ms)
 {
     struct field_expiry expiry = {.condition = condition_of(call, 3)};
+    struct hashes_edit edit;
     struct field_list list;
     uint32_t fields_at = expiry.condition == FIELD_ALWAYS ? 3 : 4;
-    if (!field_moment(call, 2, scale, base_ms, &expiry.at_ms) ||
+    if (!open_fields(call, &edit) || !field_moment(call, 2, scale, base_ms, &expiry.at_ms) ||
         !take_fields(call, fields_at, ERR_EXPIRE_COUNT, &list)) {
         return;
     }
     expiry.is_past = field_is_due(call, expiry.at_ms);
-    expire_fields(call, &list, &expiry);
+    expire_fields(call, &edit, &list, &expiry);
 }
 
 /* HEXPIRE key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...] */
@@ -313,9 +320,10 @@ static void hpexpireat_run(struct call *call)
 /* HPERSIST key FIELDS numfields field [field ...] */
 static void hpersist_run(struct call *call)
 {
+    struct hashes_edit edit;
     struct field_list list;
-    if (take_fields(call, 2, ERR_FIELD_COUNT, &list)) {
-        expire_fields(call, &list, &(struct field_expiry){.at_ms = HASH_NO_EXPIRE});
+    if (open_fields(call, &edit) && take_fields(call, 2, ERR_FIELD_COUNT, &list)) {
+        expire_fields(call, &edit, &list, &(struct field_expiry){.at_ms = HASH_NO_EXPIRE});
     }
 }
 
@@ -325,7 +333,7 @@ static void httl_with(struct call *call, int64_t scale, int64_t base_ms)
 {
     struct field_list list;
     struct value *value;
-    if (!take_fields(call, 2, ERR_FIELD_COUNT, &list) || !call_find(call, 1, VALUE_HASH, &value) ||
+    if (!call_find(call, 1, VALUE_HASH, &value) || !take_fields(call, 2, ERR_FIELD_COUNT, &list) ||
         call_slice(call, call->args.count)) {
         return;
     }
@@ -389,16 +397,14 @@ static void reply_fields(struct call *call, const struct value *value,
 }
 
 /* Replies with the fields, each once when they go, and gives them their expiry. */
-static void get_fields(struct call *call, const struct field_list *list,
+static void get_fields(struct call *call, struct hashes_edit *edit, const struct field_list *list,
                        const struct field_expiry *expiry)
 {
-    struct hashes_edit edit = {.rules = hashes_rules(call)};
-    if (!call_find_place(call, 1, VALUE_HASH, &edit.place) ||
-        call_slice_editing(call, call->args.count)) {
+    if (call_slice_editing(call, call->args.count)) {
         return;
     }
-    if (edit.place.value == NULL || expiry == NULL) {
-        reply_fields(call, edit.place.value, list);
+    if (edit->place.value == NULL || expiry == NULL) {
+        reply_fields(call, edit->place.value, list);
         return;
     }
     struct field_effect effect;
@@ -407,27 +413,28 @@ static void get_fields(struct call *call, const struct field_list *list,
     for (uint32_t i = 0; i < list->count; i++) {
         struct slice field = field_at(call, list, i);
         struct hash_pair pair;
-        if (!call_edit_yield_at(call, 1, &edit.place, i)) {
+        if (!call_edit_yield_at(call, 1, &edit->place, i)) {
             break;
         }
-        if (!hashes_find(call, edit.place.value, field, &pair)) {
+        if (!hashes_find(call, edit->place.value, field, &pair)) {
             reply_null(call->out);
             continue;
         }
         hashes_reply_item(call->out, &pair.text);
-        if (expire_field(call, &edit, field, expiry) > 0) {
+        if (expire_field(call, edit, field, expiry) > 0) {
             effect_add_field(&effect, field);
         }
     }
-    finish_expiry(call, &edit, &effect, expiry);
+    finish_expiry(call, edit, &effect, expiry);
 }
 
 /* HGETDEL key FIELDS numfields field [field ...] */
 static void hgetdel_run(struct call *call)
 {
+    struct hashes_edit edit;
     struct field_list list;
-    if (take_fields(call, 2, ERR_FIELD_COUNT, &list)) {
-        get_fields(call, &list, &(struct field_expiry){.is_past = true});
+    if (open_fields(call, &edit) && take_fields(call, 2, ERR_FIELD_COUNT, &list)) {
+        get_fields(call, &edit, &list, &(struct field_expiry){.is_past = true});
     }
 }
 
@@ -445,9 +452,13 @@ static bool expiry_unit(const struct call *call, uint32_t index, int64_t *scale,
 static void hgetex_run(struct call *call)
 {
     struct field_expiry expiry = {.at_ms = HASH_NO_EXPIRE};
+    struct hashes_edit edit;
     struct field_list list;
     int64_t scale;
     int64_t base_ms;
+    if (!open_fields(call, &edit)) {
+        return;
+    }
     bool has_time = expiry_unit(call, 2, &scale, &base_ms);
     bool is_persist = call_is(call, 2, "PERSIST");
     if (has_time && !field_moment(call, 3, scale, base_ms, &expiry.at_ms)) {
@@ -458,7 +469,7 @@ static void hgetex_run(struct call *call)
         return;
     }
     expiry.is_past = has_time && field_is_due(call, expiry.at_ms);
-    get_fields(call, &list, has_time || is_persist ? &expiry : NULL);
+    get_fields(call, &edit, &list, has_time || is_persist ? &expiry : NULL);
 }
 
 /* ---- HSETEX ---- */
@@ -510,8 +521,8 @@ static bool hsetex_parse(struct call *call, struct hsetex *set)
             return false;
         }
     }
-    if (i + 1 >= call->args.count) {
-        reply_error(call->out, ERR_NO_FIELDS);
+    if (i + 3 >= call->args.count) {
+        call_arity_error(call); /* Without FIELDS and a pair there is nothing to set. */
         return false;
     }
     int64_t count;
@@ -618,6 +629,9 @@ static void hsetex_set(struct call *call, const struct hsetex *set, struct hashe
     bool was_there = !edit->is_new || !is_past;
     bool is_there = hashes_close(call, edit);
     if (end > set->first && was_there && is_there) {
+        if (is_past) {
+            call_event(call, call->db, call->args.at[1], "hset"); /* As if set, and then removed. */
+        }
         call_changed(call, 1, is_past ? "hdel" : "hset");
         if (!is_past && set->has_time) {
             call_event(call, call->db, call->args.at[1], "hexpire");

@@ -139,6 +139,10 @@ static bool run_union(struct call *call, const struct combine *combine, struct p
             double old;
             if (i > 0 && zset_score(place->value, walk.item.member, &old)) {
                 score = aggregated(combine->aggregate, old, score);
+                if (signbit(score) != signbit(old) && score == old) {
+                    zset_remove(place,
+                                walk.item.member); /* -0 + 0 is 0; as a put it is no change. */
+                }
             }
             if (!zsets_collect(call, place, walk.item.member, score) || !goes_on(call, &seen)) {
                 return false;

@@ -105,11 +105,13 @@ static const char *parse_number(const struct directive *directive, struct slice 
                                 char *room)
 {
     bool is_octal = (directive->flags & CONFIG_OCTAL) != 0;
+    bool is_beyond = false;
     if (directive->kind == DIRECTIVE_MEMORY) {
         uint64_t bytes;
-        if (!num_parse_memory(word, &bytes) || bytes > INT64_MAX) {
+        if (!num_parse_memory(word, &bytes)) {
             return "argument must be a memory value";
         }
+        is_beyond = bytes > INT64_MAX;
         *out = (int64_t)bytes;
     } else if (is_octal) {
         if (!parse_octal(word, out)) {
@@ -118,7 +120,7 @@ static const char *parse_number(const struct directive *directive, struct slice 
     } else if (!num_parse_i64(word, out)) {
         return "argument couldn't be parsed into an integer";
     }
-    if (*out < directive->min || *out > directive->max) {
+    if (is_beyond || *out < directive->min || *out > directive->max) {
         snprintf(room, CONFIG_ERROR_LEN,
                  is_octal ? "argument must be between %llo and %llo inclusive"
                           : "argument must be between %lld and %lld inclusive",

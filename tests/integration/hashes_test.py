@@ -28,6 +28,32 @@ class Fields(Case):
         for words in (("HSET", "s", "f", "v"), ("HGET", "s", "f"), ("HGETALL", "s"), ("HSCAN", "s", "0")):
             self.assertEqual(self.call(*words), WRONG_TYPE)
 
+    def test_another_type_is_refused_before_more_is_read(self):
+        self.needs_command("HGETEX")
+        self.call("SET", "s", "v")
+        fields = ("FIELDS", "x", "f")
+        for words in (("HEXPIRE", "s", "x", *fields), ("HPEXPIREAT", "s", "-1", "NX", *fields), ("HTTL", "s", *fields),
+                      ("HPEXPIRETIME", "s", "x", "1", "f"), ("HPERSIST", "s", *fields), ("HGETDEL", "s", *fields),
+                      ("HGETEX", "s", "EX", "x", *fields), ("HGETEX", "s", "x", "1", "f")):
+            self.assertEqual(self.call(*words), WRONG_TYPE, words)
+        self.assertEqual(self.call("HSETEX", "s", "EX", "x", "FIELDS", 1, "f", "v"),
+                         "ERR value is not an integer or out of range")  # Of these, the last.
+        self.assertEqual(self.call("HSETEX", "s", "FIELDS", 1, "f", "v"), WRONG_TYPE)
+
+    def test_pairs_behind_fields_are_counted_before_their_number_is_read(self):
+        self.needs_command("HSETEX")
+        arity = "ERR wrong number of arguments for 'hsetex' command"
+        for words in (("FXX", "EX", 10, "FIELDS"), ("EX", 10, "FIELDS", "x"), ("EX", 10, "FIELDS", "x", "f"),
+                      ("FIELDS", 1, "f", "v", "g"), ("FIELDS", 2, "f", "v"), ("FIELDS", 1, "f", "v", "g", "w")):
+            self.assertEqual(self.call("HSETEX", "h", *words), arity, words)
+        for count in ("x", 0, -1, 1 << 31):
+            self.assertEqual(self.call("HSETEX", "h", "FIELDS", count, "f", "v"), "ERR invalid number of fields")
+        self.assertEqual(self.call("HSETEX", "h", "f", "v", "g", "w"), "ERR unknown argument: f")
+        self.assertEqual(self.call("HSETEX", "h", "FNX", "FXX", "FIELDS", 1, "f", "v"),
+                         "ERR Only one of FXX or FNX arguments can be specified")
+        self.assertEqual(self.call("HSETEX", "h", "KEEPTTL", "PX", 1, "FIELDS", 1, "f", "v"),
+                         "ERR Only one of EX, PX, EXAT, PXAT or KEEPTTL arguments can be specified")
+
     def test_config_sets_when_a_hash_leaves_the_packed_form(self):
         self.call("CONFIG", "SET", "hash-max-listpack-entries", "3", "hash-max-ziplist-value", "10")
         try:

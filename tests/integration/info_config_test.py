@@ -84,6 +84,17 @@ class Config(Case):
         self.assertEqual((self.value("timeout"), self.value("maxmemory")), (b"77", b"10485760"))
         self.call("CONFIG", "SET", "timeout", "0", "maxmemory", "0")
 
+    def test_sizes_of_packed_items_are_memory_values(self):
+        for name in ("hash-max-listpack-value", "zset-max-ziplist-value", "hll-sparse-max-bytes"):
+            before = self.value(name)
+            self.assertEqual(self.call("CONFIG", "SET", name, "1kb"), "OK")
+            self.assertEqual(self.value(name), b"1024")
+            failed = "ERR CONFIG SET failed (possibly related to argument '%s') - argument must be " % name
+            self.assertEqual(self.call("CONFIG", "SET", name, "5x"), failed + "a memory value")
+            self.assertEqual(self.call("CONFIG", "SET", name, 1 << 63),
+                             failed + "between 0 and 9223372036854775807 inclusive")
+            self.assertEqual(self.call("CONFIG", "SET", name, before), "OK")
+
     def test_set_changes_nothing_when_one_is_wrong(self):
         before = self.value("timeout")
         for name, value, why in (("port", "x", ""), ("maxmemory-policy", "nosuch", ""), ("timeout", "5", "duplicate"),

@@ -60,6 +60,20 @@ class SetAndGet(Case):
         self.assertEqual(self.call("SET", "l", "v"), "OK")
 
 
+class Bits(Case):
+    def test_bitcount_reads_both_numbers_before_their_unit(self):
+        self.call("SET", "k", "abc")
+        not_integer = "ERR value is not an integer or out of range"
+        self.assertEqual(self.call("BITCOUNT", "k", 0, "x", "x"), not_integer)
+        self.assertEqual(self.call("BITCOUNT", "k", 0, 1, "x"), "ERR syntax error")
+        self.assertEqual(self.call("BITCOUNT", "k", -1, -2, "x"), 0)  # Empty in any unit.
+        self.assertEqual(self.call("BITCOUNT", "k", 0), "ERR syntax error")
+        self.assertEqual(self.call("BITCOUNT", "k", 0, 1, "BIT", "x"), "ERR syntax error")
+        self.assertEqual(self.call("BITPOS", "k", 1, 0, "x", "x"), "ERR syntax error")  # The other way round.
+        self.assertEqual(self.call("BITCOUNT", "k", 1, 2, "bit"), 2)
+        self.assertEqual(self.call("BITCOUNT", "k", -2, -1, "byte"), 7)
+
+
 class Conditions(Case):
     def setUp(self):
         super().setUp()

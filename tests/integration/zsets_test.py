@@ -47,6 +47,16 @@ class Small(Case):
         self.assertEqual(self.call("ZADD", "z", "1", "x", "nan", "y"), "ERR value is not a valid float")
         self.assertEqual(self.call("ZSCORE", "z", "x"), None)  # All or nothing.
 
+    def test_zeros_of_opposite_sign_add_up_to_zero(self):
+        self.fill("-0", "m")
+        self.call("ZADD", "plus", "0", "m")
+        for words in (("WEIGHTS", -1, 1), ("WEIGHTS", 1, -1), ("WEIGHTS", 1, 1)):
+            self.assertEqual(self.call("ZUNION", 2, "z", "plus", *words, "WITHSCORES"), [b"m", b"0"], words)
+        self.assertEqual(self.call("ZUNION", 2, "z", "plus", "WEIGHTS", -1, -1, "WITHSCORES"), [b"m", b"-0"])
+        self.assertEqual(self.call("ZUNION", 2, "z", "plus", "WEIGHTS", -1, 1, "AGGREGATE", "MAX", "WITHSCORES"),
+                         [b"m", b"-0"])  # Neither is above the other, so the first stays.
+        self.assertEqual(self.call("ZINTER", 2, "z", "plus", "WEIGHTS", -1, 1, "WITHSCORES"), [b"m", b"0"])
+
     def test_infinities_of_opposite_sign_do_not_add(self):
         self.fill("inf", "a")
         self.assertEqual(self.call("ZINCRBY", "z", "-inf", "a"), "ERR resulting score is not a number (NaN)")
