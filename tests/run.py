@@ -44,8 +44,8 @@ FUZZ_COUNT = 500
 DIFFERENTIAL_COUNT = 500000
 STREAM_COUNT = 60000
 TOTALS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
-SECONDS = {"check": 600, "build": 900, "unit": 120, "model": 180, "sim": 300, "fuzz": 180,
-           "integration": 180, "bugs": 120, "compat": 240, "clients": 240,
+SECONDS = {"check": 900, "build": 900, "unit": 240, "model": 240, "sim": 300, "fuzz": 240,
+           "integration": 300, "bugs": 120, "compat": 240, "clients": 240,
            "release": 240, "replication": 300}
 
 Job = collections.namedtuple("Job", "name command environment needs")

@@ -36,7 +36,7 @@ import unittest
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 START_SECONDS = 20
 STOP_SECONDS = 30
-REPLY_SECONDS = 20
+REPLY_SECONDS = 40
 PORT_ATTEMPTS = 20
 
 ACCIDENTS = (

@@ -35,7 +35,7 @@ class Form(Case):
                     for key in ("one", "many"):
                         self.assertEqual(self.call("GET", key), conn.call("GET", key), (limit, step))
                 for call in (self.call, conn.call):
-                    call("PFADD", "many", *range(50000))
+                    call("PFADD", "many", *range(20000))
                     self.assertEqual(call("PFMERGE", "merged", "one", "many"), "OK")
                 for key in ("many", "merged"):
                     self.assertEqual(self.call("GET", key), conn.call("GET", key), limit)

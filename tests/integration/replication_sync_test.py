@@ -310,18 +310,19 @@ class Trouble(Case):
             self.assertGreater(times[1] - times[0], 0.9)
             self.assertIn(b"127.0.0.1:9000 has left without acknowledging", server.log())
 
-    def test_a_full_disk_drops_those_who_need_a_file(self):
-        with Server("--repl-diskless-sync", "no") as server, server.connect() as conn:
+    def test_a_file_that_cannot_be_made_drops_those_who_need_it(self):
+        args = ("--repl-diskless-sync", "no", "--enable-protected-configs", "yes")
+        with Server(*args) as server, server.connect() as conn:
             fill_strings(conn, 10)
-            conn.call("CONFIG", "SET", "dir", server.directory)
             gone = os.path.join(server.directory, "gone")
             os.mkdir(gone)
-            conn.call("CONFIG", "SET", "dir", gone)
+            self.assertEqual(conn.call("CONFIG", "SET", "dir", gone), "OK")
             os.rmdir(gone)
             with Replica(server) as replica:
                 replica.begin()
                 self.assertTrue(replica.conn.is_closed())
-            conn.call("CONFIG", "SET", "dir", server.directory)
+            self.assertIn(b"Error writing the temporary file for replicas: No such file", server.log())
+            self.assertEqual(conn.call("CONFIG", "SET", "dir", server.directory), "OK")
             with Replica(server) as replica:
                 self.assertEqual(len(keys_of(replica.begin().snapshot())), 10)
 
@@ -329,9 +330,13 @@ class Trouble(Case):
 class BesideOthers(Case):
     """What else goes on while a snapshot is under way: one replica reads nothing, so that it is."""
 
+    COUNT = 120
+
     def stuck(self, server, conn):
-        fill_strings(conn, 400, 50000)  # More than sockets hold.
-        return Replica(server, port=9000).begin()
+        fill_strings(conn, self.COUNT, 50000)  # More than the server's socket takes, and than this one.
+        replica = Replica(server, port=9000)
+        replica.conn.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        return replica.begin()
 
     def test_saves_are_told_that_one_is_in_progress(self):
         with Server(*NOW) as server, server.connect() as conn, self.stuck(server, conn) as replica:
@@ -339,7 +344,7 @@ class BesideOthers(Case):
             self.assertEqual(conn.call("BGSAVE"), IN_PROGRESS)
             self.assertEqual(conn.call("BGSAVE", "SCHEDULE"), IN_PROGRESS)
             self.assertEqual(conn.call("SAVE"), IN_PROGRESS)
-            self.assertEqual(len(keys_of(replica.snapshot())), 400)
+            self.assertEqual(len(keys_of(replica.snapshot())), self.COUNT)
             wait_until(lambda: info(conn.call)["rdb_bgsave_in_progress"] == "0", 20, "the end of the walk")
             self.assertEqual(conn.call("SAVE"), "OK")
 
@@ -350,16 +355,16 @@ class BesideOthers(Case):
                 self.assertTrue(replica.conn.is_closed())
             server.start()
             with server.connect() as conn:
-                self.assertEqual(conn.call("DBSIZE"), 400)
+                self.assertEqual(conn.call("DBSIZE"), self.COUNT)
 
     def test_debug_reload_ends_it(self):
         args = ("--enable-debug-command", "yes")
         with Server(*NOW, *args) as server, server.connect(timeout=60) as conn, self.stuck(server, conn) as replica:
             self.assertEqual(conn.call("DEBUG", "RELOAD"), "OK")
-            self.assertEqual(conn.call("DBSIZE"), 400)
+            self.assertEqual(conn.call("DBSIZE"), self.COUNT)
             self.assertTrue(replica.conn.is_closed())
             with Replica(server) as again:
-                self.assertEqual(len(keys_of(again.begin().snapshot())), 400)
+                self.assertEqual(len(keys_of(again.begin().snapshot())), self.COUNT)
 
     def test_a_save_under_way_is_waited_for(self):
         with Server(*NOW) as server, server.connect() as conn:
