@@ -21,7 +21,11 @@
  *     everything before it was executed. Otherwise the parser starts afresh.
  *   - A kept command that is told to come later (EXEC_LATER) stays in the parser (CONN_PARSED).
  *
- * Fairness: a connection executes ROUND_MAX commands, then goes behind the others.
+ * Order between connections: that in which they became ready, and who waits for a key first is
+ * served first. So a visit that ends although more of its command is there is the window's last: a
+ * kept command runs behind the window, and what lies in several buffers is joined there.
+ *
+ * Fairness: a connection executes ROUND_MAX commands, or a kept one, then goes behind the others.
  *
  * Costs per command: a row of the window (64 bytes), its arguments in an array that is used from
  * the start again with each window, so that it stays in the first-level cache.
@@ -125,7 +129,7 @@ static void run_kept(struct conn *conn)
     }
     struct exec_plan plan;
     exec_plan(net->exec, &conn->session, parser->args, parser->argc, &plan);
-    conn->round_count++;
+    conn->round_count = ROUND_MAX;
     if (exec_run(net->exec, &conn->session, &plan, parser) == EXEC_LATER) {
         conn->flags |= CONN_PARSED;
         return;
@@ -283,12 +287,26 @@ static void visit_begin(struct net *net, struct conn *conn)
     visit_parse(net, visit);
 }
 
+/* Whether the connection may have a whole command that is not in the window. */
+static bool visit_leaves_some(const struct visit *visit)
+{
+    const struct conn *conn = visit->conn;
+    bool has_further = conn->held != NULL ? conn->first != NULL : conn->first != conn->last;
+    return visit->has_special && (visit->special != RESP_MORE || has_further);
+}
+
+static bool window_is_full(const struct window *window)
+{
+    uint32_t count = window->visit_count;
+    return window->count == WINDOW_MAX || count == WINDOW_MAX ||
+           (count > 0 && visit_leaves_some(&window->visits[count - 1]));
+}
+
 static void window_fill(struct net *net)
 {
     struct window *window = &net->window;
     window->count = window->visit_count = window->arg_count = 0;
-    while (!list_is_empty(&net->ready) && window->count < WINDOW_MAX &&
-           window->visit_count < WINDOW_MAX) {
+    while (!list_is_empty(&net->ready) && !window_is_full(window)) {
         struct conn *conn = LIST_OWNER(net->ready.next, struct conn, ready_link);
         list_remove(&conn->ready_link);
         visit_begin(net, conn);
@@ -344,7 +362,8 @@ static void visit_settle(struct visit *visit)
     }
 }
 
-/* Backwards, so that connections that stay in front keep their order. */
+/* Backwards, so that connections that stay in front keep their order. Only the last visit can have
+ * a kept command, so that runs first. */
 static void window_settle(struct net *net)
 {
     struct window *window = &net->window;

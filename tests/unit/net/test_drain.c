@@ -86,6 +86,43 @@ ON_EVERY_ENGINE(commands_with_many_arguments_run_between_others)
     client_close(&client);
 }
 
+/* The rest of a command whose beginning came before, taken in but not executed. */
+static void client_deliver(struct client *client, const char *text)
+{
+    struct bed *bed = client->bed;
+    uint64_t bytes_in = net_stats(bed->net)->bytes_in + strlen(text);
+    client_send(client, text);
+    while (net_stats(bed->net)->bytes_in < bytes_in) {
+        (void)ring_turn(bed->ring, ring_mono_us(bed->ring) + WAIT_US);
+    }
+}
+
+/* Those that came in pieces are kept by their parsers, the others are the window's. */
+ON_EVERY_ENGINE(commands_that_arrive_in_one_turn_run_in_their_order)
+{
+    enum { COUNT = 6 };
+    static const char *const begins[COUNT] = {
+        "*2\r\n$3\r\nlo", "*2\r\n$3\r\nl", "", "*2\r\n$3\r\nlog", "", "*2\r\n$3"};
+    static const char *const ends[COUNT] = {"g\r\n$1\r\na\r\n", "og\r\n$1\r\nb\r\n",
+                                            "log c\r\n",        "\r\n$1\r\nd\r\n",
+                                            "log e\r\n",        "\r\nlog\r\n$1\r\nf\r\n"};
+    struct client clients[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        clients[i] = (struct client){0};
+        client_open(&clients[i], bed);
+        client_deliver(&clients[i], begins[i]);
+        bed_settle(bed);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        client_deliver(&clients[i], ends[i]);
+    }
+    bed_settle(bed);
+    CHECK(slice_equal(buf_slice(&bed->log), slice_from_text("abcdef")));
+    for (unsigned i = 0; i < COUNT; i++) {
+        client_close(&clients[i]);
+    }
+}
+
 ON_EVERY_ENGINE(a_suspended_session_keeps_its_bytes)
 {
     struct client client = {0};
