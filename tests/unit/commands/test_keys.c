@@ -87,21 +87,18 @@ FAMILY_TEST(keys, a_long_walk_suspends_and_answers_later)
                   "*2\r\n$1\r\n0\r\n*1500\r\n", 18) == 0);
 }
 
-TEST(keys, a_walk_ends_with_its_session)
+FAMILY_TEST(keys, a_walk_ends_with_its_session)
 {
-    struct family family;
     struct fake_client other;
-    family_init(&family);
-    fill(&family, 1500);
-    fake_open(&family.fixture, &other, "127.0.0.1:2000");
+    fill(family, 1500);
+    fake_open(&family->fixture, &other, "127.0.0.1:2000");
     struct slice args[] = {slice_from_text("keys"), slice_from_text("*")};
     struct exec_plan plan;
-    exec_plan(family.fixture.exec, &other.session, args, 2, &plan);
-    CHECK(exec_run(family.fixture.exec, &other.session, &plan, NULL) == EXEC_DONE);
-    CHECK(!work_is_idle(&family.fixture.work));
+    exec_plan(family->fixture.exec, &other.session, args, 2, &plan);
+    CHECK(exec_run(family->fixture.exec, &other.session, &plan, NULL) == EXEC_DONE);
+    CHECK(!work_is_idle(&family->fixture.work));
     fake_shut(&other);
-    CHECK(work_is_idle(&family.fixture.work));
-    family_deinit(&family);
+    CHECK(work_is_idle(&family->fixture.work));
 }
 
 FAMILY_TEST(keys, what_another_command_runs_is_answered_at_once)

@@ -111,28 +111,25 @@ static enum exec_result run_restore(struct family *family, const char *ttl, stru
     return fixture_run(&family->fixture, &family->fixture.client, args, 5);
 }
 
-TEST(dump, a_restored_key_tells_its_time_as_a_moment)
+FAMILY_TEST(dump, a_restored_key_tells_its_time_as_a_moment)
 {
     static const char text[] = "\x00\x01v\x0a\x00\x01\x02\x03\x04\x05\x06\x07\x08";
-    struct family family;
-    family_init(&family);
-    family_say(&family, "SET k 12");
-    const char *reply = say(&family.fixture, "DUMP k");
+    family_say(family, "SET k 12");
+    const char *reply = say(&family->fixture, "DUMP k");
     CHECK(strncmp(reply, "$13\r\n", 5) == 0);
     char payload[13];
     memcpy(payload, reply + 5, sizeof(payload));
-    run_restore(&family, "500", slice_of(payload, sizeof(payload)));
-    CHECK(is_text(fixture_take_reply(&family.fixture, &family.fixture.client.reply), "+OK\r\n"));
-    buf_append_byte(&family.record.effects, '\0');
-    CHECK(strncmp(family.record.effects.data, "RESTORE new 1000500 ", 20) == 0);
-    CHECK(record_is(&family.record.events, "restore:new;"));
-    CHECK_ANSWERS(&family, "GET new", "$2\r\n12\r\n");
-    CHECK_ANSWERS(&family, "PTTL new", ":500\r\n");
-    run_restore(&family, "0", slice_of(text, sizeof(text) - 1));
-    CHECK(is_text(fixture_take_reply(&family.fixture, &family.fixture.client.reply),
+    run_restore(family, "500", slice_of(payload, sizeof(payload)));
+    CHECK(is_text(fixture_take_reply(&family->fixture, &family->fixture.client.reply), "+OK\r\n"));
+    buf_append_byte(&family->record.effects, '\0');
+    CHECK(strncmp(family->record.effects.data, "RESTORE new 1000500 ", 20) == 0);
+    CHECK(record_is(&family->record.events, "restore:new;"));
+    CHECK_ANSWERS(family, "GET new", "$2\r\n12\r\n");
+    CHECK_ANSWERS(family, "PTTL new", ":500\r\n");
+    run_restore(family, "0", slice_of(text, sizeof(text) - 1));
+    CHECK(is_text(fixture_take_reply(&family->fixture, &family->fixture.client.reply),
                   "-ERR DUMP payload version or checksum are wrong\r\n"));
-    CHECK_ANSWERS(&family, "DUMP none", "$-1\r\n");
-    family_deinit(&family);
+    CHECK_ANSWERS(family, "DUMP none", "$-1\r\n");
 }
 
 FAMILY_TEST(lists, changes_in_slices_tell_what_they_are)

@@ -178,36 +178,28 @@ TEST(block, effects_are_those_of_the_plain_forms)
     crowd_deinit(&crowd);
 }
 
-TEST(block, a_plain_form_that_need_not_wait_has_the_same_effect)
+FAMILY_TEST(block, a_plain_form_that_need_not_wait_has_the_same_effect)
 {
-    struct family family;
-    family_init(&family);
-    (void)family_say(&family, "rpush k 1 2 3 4 5");
-    CHECK(
-        family_does(&family, "blpop x k 0", "*2\r\n$1\r\nk\r\n$1\r\n1\r\n", "LPOP k;", "lpop:k;"));
-    CHECK(family_does(&family, "blmove k j right left 0", "$1\r\n5\r\n", "LMOVE k j right left;",
-                      "lpush:j;rpop:k;"));
-    CHECK(family_does(&family, "brpoplpush k j 0", "$1\r\n4\r\n", "RPOPLPUSH k j;",
-                      "lpush:j;rpop:k;"));
-    (void)family_say(&family, "zadd z 1 a 2 b");
-    CHECK(family_does(&family, "bzpopmax z 0", "*3\r\n$1\r\nz\r\n$1\r\nb\r\n$1\r\n2\r\n",
-                      "ZPOPMAX z;", "zpopmax:z;"));
-    family_deinit(&family);
+    (void)family_say(family, "rpush k 1 2 3 4 5");
+    CHECK(family_does(family, "blpop x k 0", "*2\r\n$1\r\nk\r\n$1\r\n1\r\n", "LPOP k;", "lpop:k;"));
+    CHECK_DOES(family, "blmove k j right left 0", "$1\r\n5\r\n", "LMOVE k j right left;",
+               "lpush:j;rpop:k;");
+    CHECK_DOES(family, "brpoplpush k j 0", "$1\r\n4\r\n", "RPOPLPUSH k j;", "lpush:j;rpop:k;");
+    (void)family_say(family, "zadd z 1 a 2 b");
+    CHECK_DOES(family, "bzpopmax z 0", "*3\r\n$1\r\nz\r\n$1\r\nb\r\n$1\r\n2\r\n", "ZPOPMAX z;",
+               "zpopmax:z;");
 }
 
-TEST(block, timeouts_are_read_as_redis_reads_them)
+FAMILY_TEST(block, timeouts_are_read_as_redis_reads_them)
 {
-    struct family family;
-    family_init(&family);
-    CHECK_SAY(&family.fixture, "blpop k x", "-ERR timeout is not a float or out of range\r\n");
-    CHECK_SAY(&family.fixture, "blpop k -0.001", "-ERR timeout is negative\r\n");
-    CHECK_SAY(&family.fixture, "blpop k 1e300", "-ERR timeout is negative\r\n");
-    CHECK_SAY(&family.fixture, "blpop k 0.0001", ""); /* One millisecond. */
-    family.fixture.now.mono_us += 999;
-    exec_tick(family.fixture.exec);
-    CHECK((family.fixture.client.session.flags & SESSION_SUSPENDED) != 0);
-    family.fixture.now.mono_us += 1;
-    exec_tick(family.fixture.exec);
-    CHECK((family.fixture.client.session.flags & SESSION_SUSPENDED) == 0);
-    family_deinit(&family);
+    CHECK_SAY(&family->fixture, "blpop k x", "-ERR timeout is not a float or out of range\r\n");
+    CHECK_SAY(&family->fixture, "blpop k -0.001", "-ERR timeout is negative\r\n");
+    CHECK_SAY(&family->fixture, "blpop k 1e300", "-ERR timeout is negative\r\n");
+    CHECK_SAY(&family->fixture, "blpop k 0.0001", ""); /* One millisecond. */
+    family->fixture.now.mono_us += 999;
+    exec_tick(family->fixture.exec);
+    CHECK((family->fixture.client.session.flags & SESSION_SUSPENDED) != 0);
+    family->fixture.now.mono_us += 1;
+    exec_tick(family->fixture.exec);
+    CHECK((family->fixture.client.session.flags & SESSION_SUSPENDED) == 0);
 }

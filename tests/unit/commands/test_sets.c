@@ -195,7 +195,7 @@ FAMILY_TEST(sets, without_memory_an_error_is_all_that_is_told)
     CHECK_THROUGH(&family->fixture, "exists new other d", ":0\r\n");
 }
 
-TEST(sets, a_wrong_type_is_refused_wherever_it_stands)
+FAMILY_TEST(sets, a_wrong_type_is_refused_wherever_it_stands)
 {
     static const char *const lines[] = {
         "sadd str x",        "srem str x",          "sismember str x",    "smismember str x",
@@ -204,13 +204,10 @@ TEST(sets, a_wrong_type_is_refused_wherever_it_stands)
         "sinter s str",      "sinter none str",     "sunion str",         "sdiff none str",
         "sinterstore d str", "sunionstore d s str", "sdiffstore d str s", "sintercard 1 str",
         "sscan str 0"};
-    struct family family;
-    family_init(&family);
-    say_through(&family.fixture, "set str x");
-    say_through(&family.fixture, "sadd s 1");
+    say_through(&family->fixture, "set str x");
+    say_through(&family->fixture, "sadd s 1");
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        CHECK_ANSWERS(&family, lines[i],
+        CHECK_ANSWERS(family, lines[i],
                       "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
     }
-    family_deinit(&family);
 }

@@ -35,68 +35,59 @@ static void random_text(struct rng *rng, char *out)
     out[len] = '\0';
 }
 
-TEST(strings_lcs, agrees_with_the_naive_table)
+FAMILY_TEST(strings_lcs, agrees_with_the_naive_table)
 {
-    struct family family;
     struct rng rng;
     char a[TEXT_MAX + 1];
     char b[TEXT_MAX + 1];
     char line[3 * TEXT_MAX];
     char wanted[32];
-    family_init(&family);
     rng_seed(&rng, test_seed());
     for (unsigned i = 0; i < 300; i++) {
         random_text(&rng, a);
         random_text(&rng, b);
         snprintf(line, sizeof(line), "mset a %s b %s", a, b);
-        say_through(&family.fixture, line);
+        say_through(&family->fixture, line);
         size_t len = naive_len(a, b);
         snprintf(wanted, sizeof(wanted), ":%zu\r\n", len);
-        CHECK(is_text(say_through(&family.fixture, "lcs a b len"), wanted));
-        const char *text = strchr(say_through(&family.fixture, "lcs a b"), '\n') + 1;
+        CHECK(is_text(say_through(&family->fixture, "lcs a b len"), wanted));
+        const char *text = strchr(say_through(&family->fixture, "lcs a b"), '\n') + 1;
         CHECK(strcspn(text, "\r") == len);
         CHECK(is_within(text, len, a) && is_within(text, len, b));
     }
-    family_deinit(&family);
 }
 
-TEST(strings_lcs, a_long_one_suspends_and_goes_with_its_session)
+FAMILY_TEST(strings_lcs, a_long_one_suspends_and_goes_with_its_session)
 {
-    struct family family;
     struct fake_client other;
-    family_init(&family);
     for (unsigned i = 0; i < 300; i++) {
-        say_through(&family.fixture, "append a abcabd");
-        say_through(&family.fixture, "append b bdacca");
+        say_through(&family->fixture, "append a abcabd");
+        say_through(&family->fixture, "append b bdacca");
     }
-    fake_open(&family.fixture, &other, "127.0.0.1:2000");
-    say_as(&family.fixture, &other, "lcs a b idx");
+    fake_open(&family->fixture, &other, "127.0.0.1:2000");
+    say_as(&family->fixture, &other, "lcs a b idx");
     CHECK((other.session.flags & SESSION_SUSPENDED) != 0);
-    say(&family.fixture, "del a b");
-    work_drain(&family.fixture.work);
+    say(&family->fixture, "del a b");
+    work_drain(&family->fixture.work);
     CHECK((other.session.flags & SESSION_SUSPENDED) == 0 && other.wake_count == 1);
-    CHECK(strncmp(fixture_take_reply(&family.fixture, &other.reply), "*4\r\n$7\r\nmatches", 15) ==
+    CHECK(strncmp(fixture_take_reply(&family->fixture, &other.reply), "*4\r\n$7\r\nmatches", 15) ==
           0);
     for (unsigned i = 0; i < 300; i++) {
-        say_through(&family.fixture, "append a abcabd");
+        say_through(&family->fixture, "append a abcabd");
     }
-    say_as(&family.fixture, &other, "lcs a a");
+    say_as(&family->fixture, &other, "lcs a a");
     fake_shut(&other);
-    CHECK(work_is_idle(&family.fixture.work));
-    family_deinit(&family);
+    CHECK(work_is_idle(&family->fixture.work));
 }
 
-TEST(strings_lcs, without_memory_says_so)
+FAMILY_TEST(strings_lcs, without_memory_says_so)
 {
-    struct family family;
-    family_init(&family);
-    say_through(&family.fixture, "mset a abc b bcd");
+    say_through(&family->fixture, "mset a abc b bcd");
     for (unsigned countdown = 1; countdown <= 3; countdown++) {
         mem_fail_after(countdown);
-        CHECK_SAY(&family.fixture, "lcs a b len",
+        CHECK_SAY(&family->fixture, "lcs a b len",
                   "-ERR Insufficient memory, failed allocating transient memory for LCS\r\n");
     }
     mem_fail_after(0);
-    CHECK_SAY(&family.fixture, "lcs a b len", ":2\r\n");
-    family_deinit(&family);
+    CHECK_SAY(&family->fixture, "lcs a b len", ":2\r\n");
 }
