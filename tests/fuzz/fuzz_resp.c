@@ -53,6 +53,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #ifdef FUZZ_STANDALONE
 
+#include "tests/fuzz/standalone.h"
+
 enum { PIECES_MAX = 6 };
 
 /* Appends a bulk, its length now and then a lie. */
@@ -131,19 +133,7 @@ static void make_input(struct buf *out, struct rng *rng)
 
 int main(int argc, char **argv)
 {
-    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
-    unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
-    struct rng rng;
-    struct buf input;
-    rng_seed(&rng, seed);
-    buf_init(&input);
-    for (unsigned long i = 0; i < count; i++) {
-        make_input(&input, &rng);
-        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.len);
-    }
-    buf_deinit(&input);
-    printf("fuzz_resp: %lu inputs, seed %lu\n", count, seed);
-    return 0;
+    return fuzz_standalone(argc, argv, 500, make_input);
 }
 
 #endif

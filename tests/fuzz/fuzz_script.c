@@ -160,6 +160,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 #ifdef FUZZ_STANDALONE
 
+#include "tests/fuzz/standalone.h"
+
 static const char *const functions[] = {
     "string.rep",
     "string.find",
@@ -306,22 +308,7 @@ static void make_input(struct buf *out, struct rng *rng)
 
 int main(int argc, char **argv)
 {
-    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 500;
-    unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 10) : 1;
-    struct rng rng;
-    struct buf input;
-    rng_seed(&rng, seed);
-    buf_init(&input);
-    for (unsigned long i = 0; i < count; i++) {
-        make_input(&input, &rng);
-        if (argc > 3) {
-            fprintf(stderr, "%.*s\n", (int)input.len, input.data);
-        }
-        LLVMFuzzerTestOneInput((const uint8_t *)input.data, input.len);
-    }
-    buf_deinit(&input);
-    printf("fuzz_script: %lu inputs, seed %lu\n", count, seed);
-    return 0;
+    return fuzz_standalone(argc, argv, 500, make_input);
 }
 
 #endif
