@@ -202,6 +202,10 @@ const struct call *exec_current_call(const struct exec *exec);
 bool exec_is_whole(const struct exec *exec);
 void exec_make_whole(struct exec *exec);
 
+/* While it is on, calls that write in slices rest after their first one, unless somebody has them
+ * do the rest at once. For tests, which would else have to be quick to meet one in its middle. */
+void exec_hold_slices(struct exec *exec, bool is_on);
+
 /* At the end, when all sessions have closed: gives up what is still under way in slices. */
 void exec_end_slices(struct exec *exec);
 

@@ -63,6 +63,7 @@ struct exec_sliced {
     struct sliced *unit;             /* The transaction of a primary that is under way; or NULL. */
     const struct key_set *unit_keys; /* With it: the keys that it names. */
     bool is_start_barred;            /* Until those who were held have had their turn. */
+    bool is_stepping;                /* Calls that write rest after their first slice. */
 };
 
 struct exec {

@@ -73,6 +73,7 @@ static void sliced_end(struct sliced *sliced);
 static bool must_writes_rest(const struct exec *exec, const struct sliced *sliced)
 {
     return exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) ||
+           (exec->sliced.is_stepping && sliced->has_begun) ||
            (exec->sliced.teller != NULL && exec->sliced.teller != sliced);
 }
 
@@ -582,6 +583,14 @@ void exec_sliced_on_unpause(struct exec *exec)
         }
     }
     exec_sliced_start_later(exec);
+}
+
+void exec_hold_slices(struct exec *exec, bool is_on)
+{
+    exec->sliced.is_stepping = is_on;
+    if (!is_on) {
+        exec_sliced_on_unpause(exec);
+    }
 }
 
 void exec_sliced_init(struct exec *exec)

@@ -100,6 +100,13 @@ static void debug_pause_cron(struct call *call)
     reply_ok(call->out);
 }
 
+/* DEBUG PAUSE-SLICES <0|1> */
+static void debug_pause_slices(struct call *call)
+{
+    exec_hold_slices(call->exec, (int)number_at(call, 2) != 0);
+    reply_ok(call->out);
+}
+
 /* Accepted because Redis's tests switch it; there is nothing to switch here. */
 static void debug_accept(struct call *call)
 {
@@ -388,6 +395,8 @@ static void debug_help(struct call *call)
         "    Crash the server simulating a panic.",
         "PAUSE-CRON <0|1>",
         "    Stop periodic cron job processing.",
+        "PAUSE-SLICES <0|1>",
+        "    Have commands that write in slices rest after their first slice.",
         "POPULATE <count> [<prefix>] [<size>]",
         "    Create <count> string keys named key:<num>, or <prefix>:<num>.",
         "PROTOCOL <type>",
@@ -429,6 +438,7 @@ static const struct {
     {"reload", debug_reload, 2, UINT32_MAX},
     {"set-active-expire", debug_active_expire, 3, 3},
     {"pause-cron", debug_pause_cron, 3, 3},
+    {"pause-slices", debug_pause_slices, 3, 3},
     {"change-repl-id", debug_change_repl_id, 2, 2},
     {"set-disable-deny-scripts", debug_accept, 3, 3},
     {"client-enforce-reply-list", debug_accept, 3, 3},
