@@ -2,18 +2,20 @@
  *
  *     ouro-check-rdb [--keys] [--prefixes N] [--separator TEXT] FILE
  *
- * Reads the file with the server's own parser, so that what passes here loads there. Every value is
- * made and dropped again; what the server cannot hold (values of modules, of newer servers) is
+ * Reads the file with the server's own parser, so that what passes here loads there, unless a key
+ * stands in it twice or there are more databases than the server has. Every value is made and
+ * dropped again; what the server cannot hold (values of modules, of newer servers) is
  * stepped over and named. Told are the version, what the writer said of itself, the checksum, and
  * the bytes that keys take in the file: by type and form, by database, and by the part of the key
  * before the separator. A broken file is told with the byte where it is broken, the record that
  * begins there, and the last key that was whole.
  *
- * Exit status: 0 whole, 1 broken, 2 wrong usage or no such file. Memory: the largest value, and a
- * few dozen bytes per prefix; the file is mapped. */
+ * Exit status: 0 whole, 1 broken, 2 wrong usage, or the file could not be read or the output not be
+ * written. Memory: the largest value, and a few dozen bytes per prefix; the file is mapped. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +38,8 @@ enum {
     KEY_SHOWN_MAX = 100,
     TYPES = 256,
     PREFIXES_DEFAULT = 10,
+    SUM_LEN = 8, /* Of the checksum at a file's end. */
+    STATUS_UNKNOWN = 2,
 };
 
 struct sum {
@@ -333,20 +337,36 @@ static void show_summary(const struct check *check)
     }
 }
 
-static int show_end(const struct check *check, enum rdb_event event, uint64_t len)
+/* Versions before 5 have none; later ones have eight bytes, which are zero with rdbchecksum no. */
+static bool has_checksum(const struct rdb_reader *reader, struct slice file)
+{
+    static const char none[SUM_LEN];
+    const char *end = file.data + rdb_reader_offset(reader);
+    return reader->version >= 5 && memcmp(end - SUM_LEN, none, SUM_LEN) != 0;
+}
+
+static void show_whole(const struct check *check, struct slice file)
+{
+    uint64_t end = rdb_reader_offset(&check->reader);
+    printf("%s is whole: %" PRIu64 " keys in %" PRIu64 " bytes\n", check->path, check->total.keys,
+           end);
+    if (!has_checksum(&check->reader, file)) {
+        printf("it has no checksum: bytes that have changed may go unseen\n");
+    }
+    if (end < file.len) {
+        printf("%" PRIu64 " bytes behind the end are not part of it\n", file.len - end);
+    }
+}
+
+static int show_end(const struct check *check, enum rdb_event event, struct slice file)
 {
     const struct rdb_reader *reader = &check->reader;
     if (event == RDB_END) {
-        uint64_t end = rdb_reader_offset(reader);
-        printf("%s is whole: %" PRIu64 " keys in %" PRIu64 " bytes\n", check->path,
-               check->total.keys, end);
-        if (end < len) {
-            printf("%" PRIu64 " bytes behind the end are not part of it\n", len - end);
-        }
+        show_whole(check, file);
         return 0;
     }
     printf("%s is broken at byte %" PRIu64 " (0x%" PRIx64 ") of %" PRIu64 ": %s\n", check->path,
-           reader->error_offset, reader->error_offset, len, reader->error);
+           reader->error_offset, reader->error_offset, (uint64_t)file.len, reader->error);
     if (check->last_key != NULL) {
         printf("%" PRIu64 " keys before it are whole; the last is %s, which ends before byte "
                "%" PRIu64 "\n",
@@ -408,19 +428,41 @@ static int check_bytes(struct check *check, struct slice bytes)
         printf("  RDB version %d\n", check->reader.version);
         show_summary(check);
     }
-    int status = show_end(check, event, bytes.len);
+    int status = show_end(check, event, bytes);
     check_deinit(check);
     return status;
+}
+
+/* A page of the file cannot be had: that is not what the file says, so nothing is said of it. */
+static void on_bus_error(int number)
+{
+    static const char text[] = "ouro-check-rdb: the file cannot be read to its end: it has become "
+                               "shorter, or the disk fails\n";
+    (void)number;
+    (void)!write(STDERR_FILENO, text, sizeof(text) - 1);
+    _exit(STATUS_UNKNOWN);
+}
+
+/* A descriptor, or -1 with the reason in errno. A pipe would have to be kept, and is waited for. */
+static int open_regular(const char *path, struct stat *status)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || (fstat(fd, status) == 0 && S_ISREG(status->st_mode))) {
+        return fd;
+    }
+    close(fd);
+    errno = S_ISDIR(status->st_mode) ? EISDIR : EINVAL;
+    return -1;
 }
 
 static int check_file(struct check *check)
 {
     struct stat status;
-    int fd = open(check->path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &status) != 0 || S_ISDIR(status.st_mode)) {
+    int fd = open_regular(check->path, &status);
+    if (fd < 0) {
         fprintf(stderr, "ouro-check-rdb: %s: %s\n", check->path,
-                fd < 0 ? strerror(errno) : strerror(EISDIR));
-        return 2;
+                errno == EINVAL ? "Not a regular file" : strerror(errno));
+        return STATUS_UNKNOWN;
     }
     size_t len = (size_t)status.st_size;
     if (len == 0) {
@@ -429,8 +471,9 @@ static int check_file(struct check *check)
     char *bytes = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
     if (bytes == MAP_FAILED) {
         fprintf(stderr, "ouro-check-rdb: %s: %s\n", check->path, strerror(errno));
-        return 2;
+        return STATUS_UNKNOWN;
     }
+    signal(SIGBUS, on_bus_error);
     int result = check_bytes(check, slice_of(bytes, len));
     munmap(bytes, len);
     close(fd);
@@ -449,7 +492,7 @@ static void print_usage(FILE *out)
           "  --prefixes N      prefixes of keys to show, the largest first (10)\n"
           "  --separator TEXT  what ends a prefix (\":\")\n"
           "\n"
-          "Exit status: 0 whole, 1 broken, 2 wrong usage or no such file.\n",
+          "Exit status: 0 whole, 1 broken, 2 wrong usage, or it could not look or tell.\n",
           out);
 }
 
@@ -488,12 +531,16 @@ int main(int argc, char **argv)
     struct check *check = mem_zalloc(sizeof(*check));
     check->separator = ":";
     check->prefixes_max = PREFIXES_DEFAULT;
-    int status = 2;
+    int status = STATUS_UNKNOWN;
     if (parse_words(check, argc, argv)) {
         status = check_file(check);
     } else {
         print_usage(stderr);
     }
     mem_free(check);
+    if (fflush(stdout) != 0 || ferror(stdout) != 0) {
+        fprintf(stderr, "ouro-check-rdb: cannot write what was found: %s\n", strerror(errno));
+        return STATUS_UNKNOWN;
+    }
     return status;
 }

@@ -117,13 +117,16 @@ class Files(unittest.TestCase):
 
 
 class CheckRdb(unittest.TestCase):
-    def run_tool(self, data, *words):
+    @staticmethod
+    def tool():
         binary = os.environ.get("OURO_BINARY") or default_binary()
-        tool = os.path.join(os.path.dirname(binary), "ouro-check-rdb")
+        return os.path.join(os.path.dirname(binary), "ouro-check-rdb")
+
+    def run_tool(self, data, *words):
         with tempfile.NamedTemporaryFile(suffix=".rdb") as file:
             file.write(data)
             file.flush()
-            ended = subprocess.run([tool, *words, file.name], stdout=subprocess.PIPE,
+            ended = subprocess.run([self.tool(), *words, file.name], stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, timeout=60, check=False)
         return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
@@ -174,6 +177,28 @@ class CheckRdb(unittest.TestCase):
         status, output, _ = self.run_tool(rdb(b"") + b"more")
         self.assertEqual(status, 0)
         self.assertIn("4 bytes behind the end are not part of it", output)
+
+    def test_a_missing_checksum_is_told(self):
+        self.assertNotIn("no checksum", self.run_tool(read(FILES[0]))[1])
+        status, output, _ = self.run_tool(rdb(b""))
+        self.assertEqual(status, 0)
+        self.assertIn("it has no checksum: bytes that have changed may go unseen", output)
+
+    def test_only_a_file_that_can_be_looked_at_twice_is_taken(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = os.path.join(folder, "pipe")
+            os.mkfifo(pipe)
+            for path, why in ((pipe, "Not a regular file"), (folder, "Is a directory"),
+                              (os.path.join(folder, "none"), "No such file or directory")):
+                ended = subprocess.run([self.tool(), path], capture_output=True, timeout=60, check=False)
+                self.assertEqual((ended.returncode, ended.stdout), (2, b""))
+                self.assertIn(why, ended.stderr.decode())
+
+    def test_what_cannot_be_written_is_not_told_as_whole(self):
+        with open("/dev/full", "wb") as full:
+            ended = subprocess.run([self.tool(), FILES[0]], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+        self.assertEqual(ended.returncode, 2)
+        self.assertIn(b"No space left on device", ended.stderr)
 
     def test_wrong_words_are_told(self):
         self.assertEqual(self.run_tool(b"", "--nonsense")[0], 2)
