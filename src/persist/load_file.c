@@ -245,7 +245,7 @@ static struct load_file *load_file_open(const struct load_file_options *options,
 {
     struct stat status;
     *error = 0;
-    int fd = open(options->path, O_RDONLY | O_CLOEXEC);
+    int fd = open(options->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* Of a pipe: no wait. */
     if (fd < 0) {
         *error = errno == ENOENT ? 0 : -errno;
         return NULL;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"
@@ -222,6 +223,19 @@ static void dir_of(char to[RDB_PATH_MAX], const char *path)
     }
 }
 
+long rdb_file_temp_owner(const char *name)
+{
+    char *end;
+    if (strncmp(name, "temp-", 5) != 0 || name[5] < '1' || name[5] > '9') {
+        return 0;
+    }
+    long pid = strtol(name + 5, &end, 10);
+    if (end[0] == '-' && end[1] >= '1' && end[1] <= '9') {
+        (void)strtol(end + 1, &end, 10);
+    }
+    return strcmp(end, ".rdb") == 0 ? pid : 0;
+}
+
 void rdb_file_begin(struct rdb_file *file, struct ring *ring, const char *path,
                     const char *temp_path)
 {
@@ -234,8 +248,7 @@ void rdb_file_begin(struct rdb_file *file, struct ring *ring, const char *path,
     file->fd = -1;
     file->op.done = on_op;
     file->sync_op.done = on_sync;
-    ring_open_file(ring, &file->op, file->temp_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                   FILE_MODE);
+    ring_open_file(ring, &file->op, file->temp_path, O_WRONLY | RDB_TEMP_FLAGS, FILE_MODE);
 }
 
 void rdb_file_pump(struct rdb_file *file)

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,6 +17,14 @@
 /* With the NUL behind it. No file system takes a name of 256 bytes, so one that does not fit here
  * is still refused when it has been cut, instead of being another file's. */
 enum { RDB_DIR_MAX = 4096, RDB_NAME_MAX = 257, RDB_PATH_MAX = RDB_DIR_MAX + RDB_NAME_MAX };
+
+/* How temporary files are opened, for writing or more. A link that somebody has put there would
+ * have another file written, and become the snapshot. */
+enum { RDB_TEMP_FLAGS = O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW };
+
+/* The process whose temporary file has that name: "temp-", its number, perhaps "-" and another
+ * number (of files for replicas, and from a primary), ".rdb"; 0 for other names. */
+long rdb_file_temp_owner(const char *name);
 
 enum rdb_file_step {
     RDB_FILE_OPENING,

@@ -104,13 +104,18 @@ static void lastsave_run(struct call *call)
 
 /* ---- The gate ---- */
 
+const char *saver_refusal(const struct saver *saver)
+{
+    return saver_refuses_writes(saver) ? ERR_MISCONF : NULL;
+}
+
 enum gate_result saver_gate(void *context, struct call *call)
 {
-    const struct saver *saver = context;
-    if (!saver_refuses_writes(saver) || (call->session->flags & SESSION_PRIMARY) != 0) {
+    const char *refusal = saver_refusal(context);
+    if (refusal == NULL || (call->session->flags & SESSION_PRIMARY) != 0) {
         return GATE_PASS;
     }
-    call_refuse(call, ERR_MISCONF);
+    call_refuse(call, refusal);
     return GATE_REFUSED;
 }
 

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -345,26 +344,11 @@ void saver_tick(struct saver *saver)
     }
 }
 
-/* Whose temporary file that is: "temp-", the process's number, perhaps "-" and another number (of
- * files for replicas), ".rdb"; 0 for other names. */
-static long stray_owner(const char *name)
-{
-    char *end;
-    if (strncmp(name, "temp-", 5) != 0 || name[5] < '1' || name[5] > '9') {
-        return 0;
-    }
-    long pid = strtol(name + 5, &end, 10);
-    if (end[0] == '-' && end[1] >= '1' && end[1] <= '9') {
-        (void)strtol(end + 1, &end, 10);
-    }
-    return strcmp(end, ".rdb") == 0 ? pid : 0;
-}
-
 /* In a container the process that was interrupted may have had our number. Whatever it is called,
  * the snapshot itself is none. */
 static bool is_stray(const struct saver *saver, const char *name)
 {
-    long pid = strcmp(name, saver->config.file_name) == 0 ? 0 : stray_owner(name);
+    long pid = strcmp(name, saver->config.file_name) == 0 ? 0 : rdb_file_temp_owner(name);
     return pid > 0 && (pid == saver->options.pid || (kill((pid_t)pid, 0) != 0 && errno == ESRCH));
 }
 

@@ -59,6 +59,7 @@ void saver_register(struct saver *saver);
 /* For GATE_READ_ONLY, with the saver as its context. */
 enum gate_result saver_gate(void *context, struct call *call);
 bool saver_refuses_writes(const struct saver *saver);
+const char *saver_refusal(const struct saver *saver); /* The error then; NULL: it refuses none. */
 
 /* ---- A save ---- */
 

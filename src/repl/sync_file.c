@@ -103,7 +103,7 @@ struct sync_file *sync_file_new(struct ring *ring, const char *path, struct list
     file->refs = 2;
     file->op.done = file_on_op;
     snprintf(file->path, sizeof(file->path), "%s", path);
-    ring_open_file(ring, &file->op, file->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
+    ring_open_file(ring, &file->op, file->path, O_RDWR | RDB_TEMP_FLAGS, FILE_MODE);
     return file;
 }
 

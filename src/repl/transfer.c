@@ -40,6 +40,7 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "exec/aside.h"
+#include "persist/rdb_file.h"
 #include "repl/link.h"
 
 enum {
@@ -190,8 +191,7 @@ static void spool_do(struct spool *spool, enum spool_doing doing)
     spool->refs++;
     switch (doing) {
     case SPOOL_OPENS:
-        ring_open_file(ring, &spool->op, spool->temp_path, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC,
-                       FILE_MODE);
+        ring_open_file(ring, &spool->op, spool->temp_path, O_WRONLY | RDB_TEMP_FLAGS, FILE_MODE);
         break;
     case SPOOL_WRITES:
         ring_write(ring, &spool->op, spool->fd, block->bytes, block->to_file, spool->written);

@@ -10,10 +10,12 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "persist/rdb_file.h"
 #include "resp/parse.h"
 #include "server/config_internal.h"
 
@@ -209,9 +211,18 @@ static bool is_preset(const struct directive *directive, int64_t number, struct 
     return parse_one(directive, standard, &preset, room) == NULL && preset == number;
 }
 
-static bool is_path(struct slice word)
+/* Why a word is no name for a file within `dir`, or NULL. The snapshot must not be called like what
+ * becomes the snapshot: it would be written in place. */
+static const char *refuse_file_name(struct slice word)
 {
-    return memchr(word.data, '/', word.len) != NULL || memchr(word.data, '\\', word.len) != NULL;
+    char name[RDB_NAME_MAX];
+    if (memchr(word.data, '/', word.len) != NULL || memchr(word.data, '\\', word.len) != NULL) {
+        return "can't be a path, just a filename";
+    }
+    snprintf(name, sizeof(name), "%.*s", (int)slice_part(word, 0, sizeof(name)).len, word.data);
+    return rdb_file_temp_owner(name) == (long)getpid()
+               ? "can't be the name of a temporary file of this process"
+               : NULL;
 }
 
 const char *config_set(struct config *config, const struct directive *directive,
@@ -232,9 +243,11 @@ const char *config_set(struct config *config, const struct directive *directive,
     if (directive->kind == DIRECTIVE_TEXT && memchr(words[0].data, '\0', words[0].len) != NULL) {
         return "argument contains a NUL byte";
     }
-    if ((directive->flags & CONFIG_FILE_NAME) != 0 && is_path(words[0])) {
-        snprintf(config->error_room, CONFIG_ERROR_LEN, "%s can't be a path, just a filename",
-                 directive->name);
+    if ((directive->flags & CONFIG_FILE_NAME) != 0) {
+        error = refuse_file_name(words[0]);
+    }
+    if (error != NULL) {
+        snprintf(config->error_room, CONFIG_ERROR_LEN, "%s %s", directive->name, error);
         return config->error_room;
     }
     if ((directive->flags & CONFIG_FIXED) != 0 && !is_preset(directive, number, words[0])) {

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "persist/load_file.h"
+#include "persist/rdb_file.h"
 #include "repl/repl.h"
 #include "script/script.h"
 #include "server/process.h"
@@ -238,11 +239,13 @@ bool loading_reload(struct server *server, bool is_flushing, bool replaces)
 {
     struct load_file_options options = options_of(server);
     struct load_figures figures;
+    char path[RDB_PATH_MAX]; /* Where the saver saves: the folder may have been made anew. */
     char *error;
+    snprintf(path, sizeof(path), "%s/%s", server->config->dir, server->config->db_filename);
+    options.path = path;
     options.load.replaces = replaces;
     if (access(options.path, R_OK) != 0) {
-        log_write(LOG_WARNING, "Cannot open %s/%s: %s", server->config->dir, options.path,
-                  strerror(errno));
+        log_write(LOG_WARNING, "Cannot open %s: %s", options.path, strerror(errno));
         return false;
     }
     for (unsigned i = 0; is_flushing && i < keyspace_db_count(server->keyspace); i++) {
@@ -255,8 +258,7 @@ bool loading_reload(struct server *server, bool is_flushing, bool replaces)
     if (is_loaded) {
         note_end(server, &figures);
     } else {
-        log_write(LOG_WARNING, "Error loading the DB, %s/%s: %s", server->config->dir, options.path,
-                  error);
+        log_write(LOG_WARNING, "Error loading the DB, %s: %s", options.path, error);
     }
     mem_free(error);
     return is_loaded;

@@ -75,7 +75,8 @@ const char *server_refuses_script(void *context, const struct session *client,
     if (repl_is_replica(server->repl) && server->config->replica_is_read_only) {
         return "READONLY Can not run script with write flag on readonly replica.";
     }
-    return repl_refuses(server->repl, client, true);
+    const char *refusal = saver_refusal(server->saver);
+    return refusal != NULL ? refusal : repl_refuses(server->repl, client, true);
 }
 
 /* ---- Roles ---- */

@@ -245,5 +245,5 @@ struct signals_pending {
 };
 
 /* Installs handlers for SIGTERM and SIGINT, which `pending` counts, and for crashes; ignores
- * SIGPIPE and SIGHUP. */
+ * SIGPIPE, SIGXFSZ and SIGHUP. */
 void signals_install(struct server *server, struct signals_pending *pending);

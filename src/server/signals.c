@@ -130,6 +130,7 @@ void signals_install(struct server *server, struct signals_pending *pending)
     signals.pending = pending;
     backtrace(frames, 2); /* Loads what it needs now, while the heap is sound. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* A file that may not grow: -EFBIG, for the log's lines too. */
     signal(SIGHUP, SIG_IGN);
     struct sigaction action = {.sa_handler = on_terminate};
     sigemptyset(&action.sa_mask);

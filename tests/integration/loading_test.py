@@ -223,6 +223,16 @@ class Refusals(unittest.TestCase):
         self.assertIn(b"Is a directory", server.log())
 
 
+    def test_a_pipe_is_no_file_and_nobody_waits_for_its_writer(self):
+        server = Server()
+        self.addCleanup(server.remove)
+        if server.kind == "redis":
+            self.skipTest("Redis waits")
+        os.mkfifo(os.path.join(server.directory, "dump.rdb"))
+        self.assertEqual(server.launch(0).wait(20), 1)
+        self.assertIn(b"Invalid argument", server.log())
+
+
 class Meanwhile(unittest.TestCase):
     """A file that takes a while; clients come before it is loaded."""
 

@@ -3,6 +3,7 @@ file is there whole or not at all."""
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import threading
@@ -274,6 +275,98 @@ class Failure(Case):
             self.assertEqual(sorted(os.listdir(server.directory)), before)
             self.assertEqual(conn.call("CONFIG", "SET", "dbfilename", "dump.rdb"), "OK")
             self.assertEqual(conn.call("SAVE"), "OK")
+
+    def test_a_snapshot_is_not_called_like_a_file_of_this_process(self):
+        """It would be written in place, and a save that is cut short would have destroyed it."""
+        with Server("--enable-protected-configs", "yes") as server, server.connect() as conn:
+            if server.kind == "redis":
+                self.skipTest("Redis writes it in place")
+            for name in ("temp-%d.rdb", "temp-%d-7.rdb"):
+                name %= server.process.pid
+                self.assertEqual(conn.call("CONFIG", "SET", "dbfilename", name), Error(
+                    "ERR CONFIG SET failed (possibly related to argument 'dbfilename') - "
+                    "dbfilename can't be the name of a temporary file of this process"))
+            self.assertEqual(conn.call("CONFIG", "SET", "dbfilename", "temp-%d.rdb.old" % server.process.pid), "OK")
+
+    def test_a_link_in_the_place_of_the_temporary_file_is_not_followed(self):
+        with Server() as server, server.connect() as conn:
+            if server.kind == "redis":
+                self.skipTest("Redis writes to where it leads")
+            target = os.path.join(server.directory, "precious")
+            with open(target, "w", encoding="ascii") as file:
+                file.write("untouched")
+            link = os.path.join(server.directory, "temp-%d.rdb" % server.process.pid)
+            os.symlink(target, link)
+            self.assertEqual(conn.call("SAVE").strip(), "ERR")
+            self.assertIn("Too many levels of symbolic links", server.log_tail())
+            with open(target, encoding="ascii") as file:
+                self.assertEqual(file.read(), "untouched")
+            os.unlink(link)
+            self.assertEqual(conn.call("SAVE"), "OK")
+
+    def test_a_file_that_may_not_grow_is_a_failed_save(self):
+        """A limit of the process is told as an error, not with a signal that ends it."""
+        with Server("--save", "3600 1000") as server, server.connect() as conn:
+            before_value = random.Random(1).randbytes(50000)
+            conn.call("SET", "a", before_value)
+            self.assertEqual(conn.call("SAVE"), "OK")
+            with open(file_of(server), "rb") as file:
+                before = file.read()
+            conn.call("SET", "b", random.Random(2).randbytes(50000))
+            limit = resource.RLIM_INFINITY
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (60000, limit))
+            bgsave(conn.call)
+            self.assertEqual(info(conn.call)["rdb_last_bgsave_status"], "err")
+            self.assertEqual(conn.call("SET", "a", 1), Error(MISCONF))
+            if server.kind == "ouro":
+                self.assertEqual(conn.call("SAVE").strip(), "ERR")
+                resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (10, limit))
+                self.assertEqual(conn.call("SAVE").strip(), "ERR")  # Nor can the log.
+                self.assertEqual(conn.call("GET", "a"), before_value)
+            self.assertEqual(temp_files(server), [])
+            with open(file_of(server), "rb") as file:
+                self.assertEqual(file.read(), before)
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+            self.assertEqual(conn.call("SAVE"), "OK")
+            self.assertEqual(conn.call("SET", "a", 1), "OK")
+
+    def test_a_folder_that_was_made_again_is_the_folder(self):
+        with Server("--enable-protected-configs", "yes", "--enable-debug-command", "yes") as server, \
+                server.connect() as conn:
+            if server.kind == "redis":
+                self.skipTest("Redis saves into the one that is gone")
+            folder = os.path.join(server.directory, "data")
+            os.mkdir(folder)
+            self.assertEqual(conn.call("CONFIG", "SET", "dir", folder), "OK")
+            conn.call("SET", "a", 1)
+            os.rmdir(folder)
+            self.assertEqual(conn.call("DEBUG", "RELOAD").strip(), "ERR")
+            self.assertEqual(conn.call("GET", "a"), b"1")
+            os.mkdir(folder)
+            self.assertEqual(conn.call("DEBUG", "RELOAD"), "OK")
+            self.assertEqual(conn.call("GET", "a"), b"1")
+            self.assertEqual(os.listdir(folder), ["dump.rdb"])
+            self.assertEqual(conn.call("CONFIG", "SET", "dir", server.directory), "OK")
+
+    def test_scripts_that_may_write_are_refused_before_they_begin(self):
+        library = """#!lua name=lib
+            redis.register_function('writes', function(keys) return redis.call('set', keys[1], 1) end)
+            redis.register_function{function_name='reads', callback=function() return 1 end, flags={'no-writes'}}"""
+        with Server("--save", "3600 1000") as server, server.connect() as conn:
+            conn.call("SET", "a", 1)
+            conn.call("FUNCTION", "LOAD", library)
+            os.mkdir(file_of(server))
+            open(os.path.join(file_of(server), "x"), "w").close()
+            bgsave(conn.call)
+            for words in (("EVAL", "#!lua\nreturn 1", 0), ("FCALL", "writes", 1, "a"), ("FCALL", "writes", 0)):
+                self.assertEqual(conn.call(*words), Error(MISCONF), words)
+            for words in (("EVAL", "#!lua flags=no-writes\nreturn 1", 0), ("FCALL", "reads", 0), ("EVAL", "return 1", 0),
+                          ("FCALL_RO", "reads", 0)):
+                self.assertEqual(conn.call(*words), 1, words)
+            self.assertIn(MISCONF + " script: ", conn.call("EVAL", "return redis.call('set', 'a', 1)", 0))
+            shutil.rmtree(file_of(server))
+            bgsave(conn.call)
+            self.assertEqual(conn.call("FCALL", "writes", 1, "a"), "OK")
 
     def test_a_snapshot_that_is_named_like_a_stray_is_none(self):
         with Server("--dbfilename", "temp-999999999.rdb") as server:
