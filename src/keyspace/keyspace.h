@@ -73,6 +73,7 @@ struct keyspace_options {
 struct keyspace_stats {
     uint64_t hits, misses;
     uint64_t expired, evicted;
+    uint64_t expired_fields;            /* Of hashes. */
     uint64_t expired_stale_percent_e2;  /* INFO expired_stale_perc x 100. */
     uint64_t expire_cycle_us;           /* CPU spent in active expiry. */
     uint64_t eviction_exceeded_us;      /* Time spent over the limit. */

@@ -137,6 +137,7 @@ bool db_expire_parts(struct db *db, uint64_t hash, struct place *place, int64_t 
     hash_expire(place, now_ms, max, part_on_expired, &removal);
     struct slice key = value_key(place->value);
     if (removal.count > 0) {
+        db->keyspace->stats.expired_fields += removal.count;
         db_bump(db, key);
         part_tell(db, key, PARTS_EXPIRED);
     }

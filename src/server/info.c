@@ -355,6 +355,7 @@ static void write_stats(struct server *server, struct buf *out)
     const struct keyspace_stats *keys = keyspace_stats(server->keyspace);
     write_stats_traffic(server, out);
     line_u64(out, "expired_keys", keys->expired);
+    line_u64(out, "expired_subkeys", keys->expired_fields);
     line_double(out, "expired_stale_perc", (double)keys->expired_stale_percent_e2 / 100);
     line_u64(out, "expired_time_cap_reached_count", 0);
     line_u64(out, "expire_cycle_cpu_milliseconds", keys->expire_cycle_us / 1000);

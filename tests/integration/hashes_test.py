@@ -80,10 +80,12 @@ class Expiry(Waiting):
     def test_fields_go_and_take_the_key_along(self):
         self.needs_command("HPEXPIRE")
         for entries in (512, 0):
+            self.call("CONFIG", "RESETSTAT")
             self.call("CONFIG", "SET", "hash-max-listpack-entries", entries)
             self.call("HSET", "h", *[word for n in range(100) for word in ("f%d" % n, "v")], "stays", "v")
             self.call("HPEXPIRE", "h", "30", "FIELDS", "100", *["f%d" % n for n in range(100)])
             self.wait_until(1, "HLEN", "h")
+            self.assertIn(b"expired_subkeys:100\r\n", self.call("INFO", "stats"))
             self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"v"])
             self.assertEqual(self.call("HPEXPIRE", "h", "30", "FIELDS", "1", "stays"), [1])
             self.wait_until(0, "DBSIZE")

@@ -6,7 +6,7 @@ from harness import Case, Server, main
 ADDED = {"ouro_version", "io_engine", "loop_turns", "loop_longest_turn_usec"}
 # Fields of Redis 7.2 and 7.4.
 ADDED |= {"watching_clients", "total_watched_keys", "total_blocking_keys",
-          "total_blocking_keys_on_nokey"}
+          "total_blocking_keys_on_nokey", "expired_subkeys"}
 # What a save without a fork does.
 ADDED |= {"rdb_walk_" + name for name in (
     "usec", "slices", "slice_usec_max", "keys_ahead", "elements_ahead", "collections", "held_bytes",
