@@ -6,11 +6,20 @@
 #include "commands/commands.h"
 #include "exec/call.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
+
+static struct key_row all_arguments(const struct call *call)
+{
+    return (struct key_row){.first = 1, .step = 1, .end = call->args.count};
+}
 
 /* DEL key [key ...], UNLINK key [key ...] */
 static void del_run(struct call *call)
 {
     size_t count = 0;
+    if (call_slice_keys(call, all_arguments(call))) {
+        return;
+    }
     for (uint32_t i = 1; i < call->args.count; i++) {
         keys_look_ahead(call, i, 1, 1, call->args.count);
         struct place place = call_peek_place(call, i, FIND_NO_TOUCH);
@@ -19,6 +28,7 @@ static void del_run(struct call *call)
             call_changed(call, i, "del");
             count++;
         }
+        (void)call_yield_at(call, i); /* Who writes goes on to the end. */
     }
     reply_count(call->out, count);
 }
@@ -26,9 +36,15 @@ static void del_run(struct call *call)
 static void count_keys(struct call *call, unsigned find_flags)
 {
     size_t count = 0;
+    if (call_slice_keys(call, all_arguments(call))) {
+        return;
+    }
     for (uint32_t i = 1; i < call->args.count; i++) {
         keys_look_ahead(call, i, 1, 1, call->args.count);
         count += call_peek(call, i, find_flags) != NULL;
+        if (!call_yield_at(call, i)) {
+            return;
+        }
     }
     reply_count(call->out, count);
 }
@@ -73,7 +89,7 @@ static const struct command keys_rows[] = {
     {.name = "del",
      .run = del_run,
      .arity = -2,
-     .flags = CMD_WRITE,
+     .flags = CMD_WRITE | CMD_SLICES_KEYS,
      .categories = ACL_KEYSPACE,
      .keys = {{.first = 1, .last = -1, .access = KEY_RM, .use = KEY_USE_DELETE}},
      .since = "1.0.0",
@@ -85,7 +101,7 @@ static const struct command keys_rows[] = {
     {.name = "unlink",
      .run = del_run,
      .arity = -2,
-     .flags = CMD_WRITE | CMD_FAST,
+     .flags = CMD_WRITE | CMD_FAST | CMD_SLICES_KEYS,
      .categories = ACL_KEYSPACE,
      .keys = {{.first = 1, .last = -1, .access = KEY_RM, .use = KEY_USE_DELETE}},
      .since = "4.0.0",
@@ -97,7 +113,7 @@ static const struct command keys_rows[] = {
     {.name = "exists",
      .run = exists_run,
      .arity = -2,
-     .flags = CMD_READONLY | CMD_FAST,
+     .flags = CMD_READONLY | CMD_FAST | CMD_SLICES_KEYS,
      .categories = ACL_KEYSPACE,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO}},
      .since = "1.0.0",
@@ -110,7 +126,7 @@ static const struct command keys_rows[] = {
     {.name = "touch",
      .run = touch_run,
      .arity = -2,
-     .flags = CMD_READONLY | CMD_FAST,
+     .flags = CMD_READONLY | CMD_FAST | CMD_SLICES_KEYS,
      .categories = ACL_KEYSPACE,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO}},
      .since = "3.2.1",

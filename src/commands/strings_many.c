@@ -9,6 +9,7 @@
 #include "commands/commands.h"
 #include "commands/strings.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 
 enum { MSETEX_FIRST = 2 }; /* Index of the first key. */
 
@@ -22,10 +23,16 @@ static void mget_one(struct call *call, uint32_t index)
 /* MGET key [key ...] */
 static void mget_run(struct call *call)
 {
+    if (call_slice_keys(call, (struct key_row){.first = 1, .step = 1, .end = call->args.count})) {
+        return;
+    }
     reply_array(call->out, call->args.count - 1);
     for (uint32_t i = 1; i < call->args.count; i++) {
         keys_look_ahead(call, i, 1, 1, call->args.count);
         mget_one(call, i);
+        if (!call_yield_sending_at(call, i)) {
+            return;
+        }
     }
 }
 
@@ -43,6 +50,7 @@ static uint32_t set_pairs(struct call *call, struct pairs pairs, struct string_t
             return i;
         }
         strings_stored(call, i, ttl);
+        (void)call_yield_at(call, i / 2); /* Who writes goes on to the end. */
     }
     return pairs.end;
 }
@@ -53,6 +61,7 @@ static bool has_any(struct call *call, struct pairs pairs)
         if (call_peek(call, i, 0) != NULL) {
             return true;
         }
+        (void)call_yield_at(call, i / 2);
     }
     return false;
 }
@@ -63,14 +72,27 @@ static bool has_all(struct call *call, struct pairs pairs)
         if (call_peek(call, i, 0) == NULL) {
             return false;
         }
+        (void)call_yield_at(call, i / 2);
     }
     return true;
+}
+
+/* Whether they are so many that they will be set later. */
+static bool slices_pairs(struct call *call, struct pairs pairs)
+{
+    return call_slice_keys(call,
+                           (struct key_row){.first = pairs.first, .step = 2, .end = pairs.end});
+}
+
+static struct pairs all_pairs(const struct call *call)
+{
+    return (struct pairs){.first = 1, .end = call->args.count};
 }
 
 /* MSET and MSETNX: what was set when memory ran out goes to the log as it is. */
 static bool mset(struct call *call)
 {
-    struct pairs pairs = {.first = 1, .end = call->args.count};
+    struct pairs pairs = all_pairs(call);
     uint32_t end = set_pairs(call, pairs, (struct string_ttl){.at_ms = -1});
     if (end == pairs.end) {
         return true;
@@ -89,7 +111,7 @@ static void mset_run(struct call *call)
 {
     if (call->args.count % 2 == 0) {
         call_arity_error(call);
-    } else if (mset(call)) {
+    } else if (!slices_pairs(call, all_pairs(call)) && mset(call)) {
         reply_ok(call->out);
     }
 }
@@ -99,7 +121,9 @@ static void msetnx_run(struct call *call)
 {
     if (call->args.count % 2 == 0) {
         call_arity_error(call);
-    } else if (has_any(call, (struct pairs){.first = 1, .end = call->args.count})) {
+    } else if (slices_pairs(call, all_pairs(call))) {
+        return;
+    } else if (has_any(call, all_pairs(call))) {
         reply_integer(call->out, 0);
     } else if (mset(call)) {
         reply_integer(call->out, 1);
@@ -149,7 +173,7 @@ static bool msetex_parse(struct call *call, struct msetex_options *options)
 static void msetex_run(struct call *call)
 {
     struct msetex_options options = {.expiry.word = EXPIRY_NONE};
-    if (!msetex_parse(call, &options)) {
+    if (!msetex_parse(call, &options) || slices_pairs(call, options.pairs)) {
         return;
     }
     if ((options.is_nx && has_any(call, options.pairs)) ||
@@ -162,6 +186,7 @@ static void msetex_run(struct call *call)
     uint32_t end = set_pairs(call, options.pairs, ttl);
     for (uint32_t i = options.pairs.first; i < end && call_wants_effects(call); i += 2) {
         strings_effect(call, i, i + 1, ttl);
+        (void)call_yield_at(call, i / 2);
     }
     if (end == options.pairs.end) {
         reply_integer(call->out, 1);
@@ -172,7 +197,7 @@ static const struct command strings_many_rows[] = {
     {.name = "mget",
      .run = mget_run,
      .arity = -2,
-     .flags = CMD_READONLY | CMD_FAST,
+     .flags = CMD_READONLY | CMD_FAST | CMD_SLICES_KEYS,
      .categories = ACL_STRING,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.0.0",
@@ -184,7 +209,7 @@ static const struct command strings_many_rows[] = {
     {.name = "mset",
      .run = mset_run,
      .arity = -3,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_STRING,
      .keys = {{.first = 1, .last = -1, .step = 2, .access = KEY_OW, .use = KEY_USE_UPDATE}},
      .since = "1.0.1",
@@ -196,7 +221,7 @@ static const struct command strings_many_rows[] = {
     {.name = "msetnx",
      .run = msetnx_run,
      .arity = -3,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_STRING,
      .keys = {{.first = 1, .last = -1, .step = 2, .access = KEY_OW, .use = KEY_USE_INSERT}},
      .since = "1.0.1",
@@ -208,7 +233,7 @@ static const struct command strings_many_rows[] = {
     {.name = "msetex",
      .run = msetex_run,
      .arity = -4,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_STRING,
      .keys = {{.first = 1,
                .last = -1,

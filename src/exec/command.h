@@ -47,6 +47,9 @@ enum command_flag {
      * done, that of a primary included. While writes are paused it does not wait, for it would wait
      * as long. COMMAND does not tell. */
     CMD_AFTER_WRITES = 1 << 25,
+    /* Names any number of keys, and begins with call_slice_keys (exec/sliced.h) before it looks at
+     * one. COMMAND does not tell. */
+    CMD_SLICES_KEYS = 1 << 26,
     CMD_SYSTEM = 1 << 22, /* For the servers' own use: COMMAND DOCS says "syscmd". */
 };
 

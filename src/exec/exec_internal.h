@@ -62,6 +62,7 @@ struct exec_sliced {
     struct sliced *teller;           /* Whose effects are a unit that is still open; or NULL. */
     struct sliced *unit;             /* The transaction of a primary that is under way; or NULL. */
     const struct key_set *unit_keys; /* With it: the keys that it names. */
+    struct sliced *crowd;            /* The call that holds a set of keys; or NULL. */
     bool is_start_barred;            /* Until those who were held have had their turn. */
     bool is_stepping;                /* Calls that write rest after their first slice. */
 };
@@ -239,6 +240,12 @@ void exec_sliced_hurry_all(struct exec *exec);
 /* sliced_tell.c: keeps an effect of a call in slices until its end. False: it is to be told now. */
 bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t count);
 void exec_sliced_freeze(struct exec *exec);
+
+/* sliced_crowd.c: whether a call changes very many keys; whether one that holds very many keeps
+ * others from this; and has it do the rest at once. */
+bool exec_crowd_writes(const struct exec *exec);
+bool exec_crowd_bars(const struct exec *exec, uint64_t hash, bool is_reading);
+void exec_sliced_finish_crowd(struct exec *exec);
 
 /* sliced_unit.c: whether the transaction of a primary keeps others from a key. */
 bool exec_unit_bars(const struct exec *exec, uint64_t hash);

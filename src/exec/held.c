@@ -16,14 +16,16 @@
  *
  * While there is a teller (exec/sliced_tell.c), whatever may write waits. While a primary's
  * transaction is under way, whatever names one of its keys waits, and whatever names none and looks
- * at many.
+ * at many; and so it is while a call changes very many keys (exec/sliced_crowd.c), which itself is
+ * not held back here, but begins when its keys are free.
  *
  * Costs. Commands that read pay nothing until something is edited: gates are asked while they are
  * active.
  *
  * Invariants:
  *   1. GATE_PINNED is active exactly while something is pinned, GATE_EDITED while a pin of those is
- *      PIN_EDIT; and both while there is a teller or a primary's transaction under way.
+ *      PIN_EDIT; and both while there is a teller or a primary's transaction under way, or a crowd,
+ *      GATE_EDITED if that writes.
  *   2. A held session is suspended and SESSION_HELD. */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -85,8 +87,9 @@ void exec_held_refresh(struct exec *exec)
 {
     bool has_more = exec->sliced.unit != NULL || exec->sliced.teller != NULL;
     bool has_pins = keyspace_pin_count(exec->keyspace) > 0;
-    exec_activate_gate(exec, GATE_PINNED, has_pins || has_more);
-    exec_activate_gate(exec, GATE_EDITED, keyspace_edit_count(exec->keyspace) > 0 || has_more);
+    bool has_edits = keyspace_edit_count(exec->keyspace) > 0 || exec_crowd_writes(exec);
+    exec_activate_gate(exec, GATE_PINNED, has_pins || has_more || exec->sliced.crowd != NULL);
+    exec_activate_gate(exec, GATE_EDITED, has_edits || has_more);
 }
 
 void exec_held_release(struct exec *exec)
@@ -152,17 +155,42 @@ static enum slice_mode least_in_the_way(const struct call *call)
     return (flags & CMD_WRITE) != 0 ? SLICE_WRITES : SLICE_NONE;
 }
 
+/* Whether many keys that nobody may see are changing. */
+static bool is_changing_many(const struct exec *exec)
+{
+    return exec->sliced.unit != NULL || exec_crowd_writes(exec);
+}
+
 /* Whether something is in the way of a command that names no keys. One that reads (KEYS, DBSIZE)
- * waits for a transaction of a primary alone. */
+ * waits for a transaction of a primary and for who changes very many keys, and one that writes for
+ * who reads very many as well. */
 static bool is_barred_by_all(const struct exec *exec, const struct call *call)
 {
     enum slice_mode least = least_in_the_way(call);
-    if (exec->sliced.unit != NULL && (call->entry->flags & CMD_READONLY) != 0) {
+    if ((is_changing_many(exec) && (call->entry->flags & CMD_READONLY) != 0) ||
+        (exec->sliced.crowd != NULL && (call->entry->flags & CMD_WRITE) != 0)) {
         return true;
     }
     return exec_sliced_is_any(exec, least) ||
            (exec->sliced.teller != NULL && least == SLICE_EDITS) ||
            (block_is_pending(exec) && least != SLICE_NONE);
+}
+
+/* Whether a command reads keys that it does not name as such (SORT BY). */
+static bool reads_beyond_keys(const struct call *call)
+{
+    const struct command *row = call->command;
+    bool is_beyond = false;
+    for (unsigned i = 0; i < command_key_spec_count(row); i++) {
+        is_beyond |= row->keys[i].is_unknown || row->keys[i].is_incomplete;
+    }
+    return is_beyond;
+}
+
+/* One that begins by itself when its keys are free: asking for each of them would take long. */
+static bool is_crowd(const struct call *call)
+{
+    return (call->entry->flags & CMD_SLICES_KEYS) != 0 && call->args.count > SLICED_SIZE_MIN;
 }
 
 static bool may_write(const struct call *call)
@@ -185,11 +213,19 @@ static void press(struct exec *exec, const struct call *call, uint32_t index, un
     }
 }
 
-static void press_unit(struct exec *exec, bool is_finishing)
+/* Whether a key is one of many that others hold together. */
+static bool is_held_with_others(struct exec *exec, uint64_t hash, bool is_reading,
+                                bool is_finishing)
 {
-    if (is_finishing) {
+    bool is_of_unit = exec_unit_bars(exec, hash);
+    bool is_of_crowd = exec_crowd_bars(exec, hash, is_reading);
+    if (is_of_unit && is_finishing) {
         exec_sliced_finish_unit(exec);
     }
+    if (is_of_crowd && is_finishing) {
+        exec_sliced_finish_crowd(exec);
+    }
+    return is_of_unit || is_of_crowd;
 }
 
 /* Whether keys that a command names are not free; `*count` is how many it names. */
@@ -205,10 +241,7 @@ static bool are_keys_barred(struct exec *exec, const struct call *call, bool is_
         unsigned modes = command_bars(keys[i].spec);
         struct slice key = call->args.at[keys[i].index];
         uint64_t hash = call_hash(call, keys[i].index);
-        if (exec_unit_bars(exec, hash)) {
-            is_barred = true;
-            press_unit(exec, is_finishing);
-        }
+        is_barred |= is_held_with_others(exec, hash, modes == PIN_EDIT, is_finishing);
         if (keyspace_is_barred(exec->keyspace, hash, key, modes)) {
             press(exec, call, keys[i].index, modes, is_finishing);
             is_barred = true;
@@ -229,6 +262,10 @@ void exec_sliced_settle(struct exec *exec, const struct call *call)
         exec_make_whole(exec);
         block_serve_rest(exec);
         exec_sliced_finish_all(exec, least_in_the_way(call));
+        exec_sliced_finish_crowd(exec);
+    }
+    if (reads_beyond_keys(call) && is_changing_many(exec)) {
+        exec_make_whole(exec);
     }
 }
 
@@ -239,7 +276,8 @@ static bool must_wait(struct exec *exec, const struct call *call)
     if (may_write(call) && exec->sliced.teller != NULL) {
         return true;
     }
-    if (are_keys_barred(exec, call, false, &count)) {
+    if (are_keys_barred(exec, call, false, &count) ||
+        (is_changing_many(exec) && reads_beyond_keys(call))) {
         return true;
     }
     if (count == 0 && is_barred_by_all(exec, call)) {
@@ -274,6 +312,9 @@ static enum gate_result pinned_gate(void *context, struct call *call)
     struct exec *exec = context;
     if ((call->session->flags & SESSION_INTERNAL) != 0) {
         exec_sliced_settle(exec, call);
+        return GATE_PASS;
+    }
+    if (is_crowd(call)) {
         return GATE_PASS;
     }
     bool is_exec = call->entry == exec->exec_entry;

@@ -4,14 +4,24 @@
  *
  * Invariants:
  *   1. cap is 0 or a power of two, and count * 2 <= cap.
- *   2. With is_all nothing else is looked at. */
+ *   2. With is_all nothing else is looked at.
+ *   3. A set is asked and added to only while unclear_count is 0. */
 #include "exec/key_set.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/mem.h"
 
-enum { CAP_MIN = 16 };
+enum {
+    CAP_MIN = 16,
+    RESERVE_MAX = 1 << 29, /* Keys. */
+#ifdef OURO_HOSTILE
+    CLEAR_STEP = 4,
+#else
+    CLEAR_STEP = 4096, /* Places: 32 KiB. */
+#endif
+};
 
 /* Where the hash is, or the free place where it would be. */
 static uint64_t *place_of(uint64_t *hashes, uint32_t cap, uint64_t hash)
@@ -21,6 +31,27 @@ static uint64_t *place_of(uint64_t *hashes, uint32_t cap, uint64_t hash)
         at = (at + 1) & (cap - 1);
     }
     return &hashes[at];
+}
+
+bool key_set_try_reserve(struct key_set *set, uint32_t count)
+{
+    uint32_t cap = CAP_MIN;
+    while (count <= RESERVE_MAX && cap < count * 2) {
+        cap *= 2;
+    }
+    set->hashes = count <= RESERVE_MAX ? mem_try_alloc(cap * sizeof(*set->hashes)) : NULL;
+    set->cap = set->hashes != NULL ? cap : 0;
+    set->unclear_count = set->cap;
+    set->is_reserved = true;
+    return set->hashes != NULL;
+}
+
+bool key_set_clear_some(struct key_set *set)
+{
+    uint32_t count = set->unclear_count < CLEAR_STEP ? set->unclear_count : CLEAR_STEP;
+    set->unclear_count -= count;
+    memset(set->hashes + set->unclear_count, 0, count * sizeof(*set->hashes));
+    return set->unclear_count == 0;
 }
 
 /* 0 is the mark of a free place. */
@@ -61,7 +92,7 @@ void key_set_add(struct key_set *set, uint64_t hash)
     if (set->is_all || key_set_has(set, hash)) {
         return;
     }
-    bool is_full = set->count >= KEY_SET_MAX;
+    bool is_full = set->count >= KEY_SET_MAX && !set->is_reserved;
     if (is_full || ((set->count + 1) * 2 > set->cap && !try_grow(set))) {
         key_set_add_all(set);
         return;

@@ -55,12 +55,10 @@
 
 enum {
 #ifdef OURO_HOSTILE
-    SLICE_US = 0,
     SLICED_RUNNING_MAX = 2,
     SLICED_OUT_MAX = 700,
     SLICED_HAND_MIN = 1,
 #else
-    SLICE_US = 40,
     SLICED_RUNNING_MAX = 16,    /* Stacks at a time, and as many again in a pause. */
     SLICED_OUT_MAX = 256 << 10, /* Unsent bytes at which a call waits for its client. */
     SLICED_HAND_MIN = 32 << 10, /* Bytes that are handed over before a slice is over. */
@@ -198,7 +196,9 @@ bool sliced_on_step(struct work_job *job)
         sliced_end(sliced);
         return true;
     }
-    settle_effects(sliced->exec, sliced->session);
+    if (!sliced->is_crowd) { /* Its keys may serve when it has ended. */
+        settle_effects(sliced->exec, sliced->session);
+    }
     sliced_hand_over(sliced);
     return sliced->is_resting;
 }
@@ -264,6 +264,9 @@ static void sliced_free(struct sliced *sliced)
     mem_free(sliced->blobs);
     resp_parser_deinit(&sliced->kept);
     gather_deinit(&sliced->effects);
+    key_set_deinit(&sliced->keys);
+    work_cancel(sliced->exec->work, &sliced->job); /* Whoever ended meanwhile may have put it back,
+                                                    * and a crowd may be made. */
     reply_deinit(&sliced->out);
     reply_deinit(&sliced->aside);
     list_remove(&sliced->link);
@@ -347,12 +350,12 @@ static void sliced_end(struct sliced *sliced)
     sliced->call.sliced = NULL;
     sliced_unpin_all(sliced);
     sliced_unit_end(sliced);
+    sliced_crowd_end(sliced);
     sliced_teller_end(sliced);
     if (sliced->session != NULL && sliced->must_block) {
         run_to_block(sliced);
     }
     exec_call_ended(exec, &sliced->call, sliced->ns, sliced->out.error_count);
-    work_cancel(exec->work, &sliced->job); /* Whoever ended meanwhile may have put it back. */
     if (sliced->session != NULL) {
         give_back(sliced);
     }
@@ -361,35 +364,59 @@ static void sliced_end(struct sliced *sliced)
     settle_effects(exec, session);
 }
 
-/* Pins and begins. False: what it needs is not free. */
-static bool sliced_begin(struct sliced *sliced)
+/* Its stack and its moment; what it needs is free. False: no memory. */
+static bool try_prepare(struct sliced *sliced)
 {
-    struct exec *exec = sliced->exec;
+    sliced->fiber = fiber_try_new(SLICED_STACK_LEN);
+    if (sliced->fiber == NULL) {
+        return false;
+    }
+    if (sliced->session != NULL) {
+        sliced->session->aside = &sliced->aside;
+    }
+    fiber_set_breath(sliced->fiber, sliced_on_breath, sliced);
+    sliced->now = *sliced->exec->now;
+    sliced->call.now = &sliced->now;
+    return true;
+}
+
+/* Takes what it needs of its keys, and prepares. False: something is not free. */
+static bool hold_keys(struct sliced *sliced)
+{
+    struct keyspace *keyspace = sliced->exec->keyspace;
     struct key_position few[EXEC_KEYS_INLINE];
     struct key_position *more;
     uint32_t count = exec_find_pins(&sliced->call, few, &more);
     const struct key_position *keys = more != NULL ? more : few;
-    bool shows_expired = show_expired_to(sliced, exec->keyspace);
+    bool shows_expired = show_expired_to(sliced, keyspace);
     bool is_free = !sliced_is_barred(sliced, keys, count);
-    if (is_free && sliced->session != NULL) {
-        sliced->session->aside = &sliced->aside;
-    }
-    sliced->fiber = is_free ? fiber_try_new(SLICED_STACK_LEN) : NULL;
-    if (sliced->fiber != NULL) {
-        fiber_set_breath(sliced->fiber, sliced_on_breath, sliced);
-        sliced->now = *exec->now;
-        sliced->call.now = &sliced->now;
+    if (is_free && try_prepare(sliced)) {
         sliced_pin_all(sliced, keys, count);
     }
-    keyspace_show_expired(exec->keyspace, shows_expired);
+    keyspace_show_expired(keyspace, shows_expired);
     mem_free(more);
-    if (!is_free) {
+    return is_free;
+}
+
+static bool hold_crowd(struct sliced *sliced)
+{
+    bool is_free = !sliced_crowd_is_barred(sliced);
+    if (is_free && try_prepare(sliced)) {
+        sliced_crowd_begin(sliced);
+    }
+    return is_free;
+}
+
+/* Takes hold of its keys and begins. False: what it needs is not free. */
+static bool sliced_begin(struct sliced *sliced)
+{
+    struct exec *exec = sliced->exec;
+    if (!(sliced->is_crowd ? hold_crowd(sliced) : hold_keys(sliced))) {
         return false;
     }
     list_remove(&sliced->link);
     if (sliced->fiber == NULL) {
         if (sliced->session != NULL) {
-            sliced->session->aside = NULL;
             reply_error(sliced->session->out, ERR_NO_MEMORY);
             reply_splice(sliced->session->out, &sliced->aside);
             session_resume(sliced->session);
@@ -421,7 +448,7 @@ static struct sliced *next_to_begin(const struct exec *exec)
     }
     for (struct list *node = all->waiting.next; node != &all->waiting; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
-        if (!is_paused || !sliced_is_write(sliced)) {
+        if (sliced_is_filled(sliced) && (!is_paused || !sliced_is_write(sliced))) {
             return sliced;
         }
     }
@@ -465,11 +492,25 @@ void exec_sliced_start_later(struct exec *exec)
     }
 }
 
-bool call_slice_slow(struct call *call, enum slice_mode mode)
+bool sliced_is_possible(const struct call *call)
 {
     const struct session *session = call->session;
-    if (call->sliced != NULL || call->is_inner || call->ready_key != 0 || session->ops == NULL ||
-        (session->flags & SESSION_INTERNAL) != 0) {
+    return call->sliced == NULL && !call->is_inner && call->ready_key == 0 &&
+           session->ops != NULL && (session->flags & SESSION_INTERNAL) == 0;
+}
+
+void sliced_await(struct sliced *sliced, struct call *call, enum slice_mode mode)
+{
+    sliced->mode = mode;
+    sliced->out.is_muted |= sliced_is_primary(sliced); /* It does not read answers. */
+    call->sliced = sliced;
+    session_suspend(call->session, sliced_on_cancel, sliced);
+    list_push_back(&call->exec->sliced.waiting, &sliced->link);
+}
+
+bool call_slice_slow(struct call *call, enum slice_mode mode)
+{
+    if (!sliced_is_possible(call)) {
         return false;
     }
     struct sliced *sliced = sliced_try_new(call);
@@ -477,11 +518,7 @@ bool call_slice_slow(struct call *call, enum slice_mode mode)
         reply_error(call->out, ERR_NO_MEMORY);
         return true;
     }
-    sliced->mode = mode;
-    sliced->out.is_muted |= sliced_is_primary(sliced); /* It does not read answers. */
-    call->sliced = sliced;
-    session_suspend(call->session, sliced_on_cancel, sliced);
-    list_push_back(&call->exec->sliced.waiting, &sliced->link);
+    sliced_await(sliced, call, mode);
     exec_sliced_start_later(call->exec);
     return true;
 }

@@ -80,6 +80,24 @@ static inline bool call_edit_yield_at(struct call *call, uint32_t index, struct 
     return step % SLICED_STEP != 0 || call_edit_yield(call, index, place);
 }
 
+/* Keys among the arguments: at `first`, every `step`-th after it below `end`; and one more, unless
+ * `also` is 0. */
+struct key_row {
+    uint32_t first, step, end, also;
+};
+
+bool call_slice_keys_slow(struct call *call, const struct key_row *run);
+
+/* Asked before a command that names many keys looks at any of them; its row is CMD_SLICES_KEYS. The
+ * answer is that of call_slice. In the later run nobody else changes one of the keys, nor sees one
+ * that has been changed, and none of them expires, until the handler returns: it may yield between
+ * any two. */
+static inline bool call_slice_keys(struct call *call, struct key_row run)
+{
+    return __builtin_expect(call->args.count > SLICED_SIZE_MIN, 0) &&
+           call_slice_keys_slow(call, &run);
+}
+
 struct key_set;
 
 /* Runs EXEC in slices on behalf of a primary: until it ends nobody else sees one of `keys`, which
@@ -111,6 +129,12 @@ void call_release_keys(struct call *call);
 static inline bool call_yield(struct call *call)
 {
     return call->sliced == NULL || call_yield_slow(call, false);
+}
+
+/* The same behind each of many short steps. */
+static inline bool call_yield_at(struct call *call, size_t step)
+{
+    return step % SLICED_STEP != 0 || call_yield(call);
 }
 
 /* Whether what follows may also stop in the middle of copying, comparing or summing up something

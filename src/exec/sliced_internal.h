@@ -5,8 +5,15 @@
 #include "base/fiber.h"
 #include "exec/exec_internal.h"
 #include "exec/gather.h"
+#include "exec/key_set.h"
 #include "keyspace/pin.h"
 #include "resp/parse.h"
+
+#ifdef OURO_HOSTILE
+enum { SLICE_US = 0 };
+#else
+enum { SLICE_US = 40 };
+#endif
 
 enum {
 /* Handlers need a few KiB; the largest local arrays are those of number formatting in libc.
@@ -35,6 +42,9 @@ struct sliced {
     struct resp_parser kept; /* Holds the arguments when the client's parser did. */
     struct blob **blobs;     /* Owned, as their references: of each argument, or NULL; or NULL. */
     enum slice_mode mode;
+    struct key_set keys; /* Of a crowd; see sliced_crowd.c. */
+    struct key_row run;  /* What is not in it yet. */
+    bool is_crowd;
     bool has_begun;
     bool is_inside;    /* Is what runs just now. */
     bool is_resting;   /* Until its client has read. */
@@ -67,7 +77,11 @@ static inline bool sliced_is_primary(const struct sliced *sliced)
     return (sliced->call.session->flags & SESSION_PRIMARY) != 0;
 }
 
-/* sliced.c: one slice; somebody waits for it; the rest in one go; its client has gone. */
+/* sliced.c: whether a call may be run later at all, and has it wait for that. */
+bool sliced_is_possible(const struct call *call);
+void sliced_await(struct sliced *sliced, struct call *call, enum slice_mode mode);
+
+/* One slice; somebody waits for it; the rest in one go; its client has gone. */
 bool sliced_on_step(struct work_job *job);
 void sliced_hurry(struct sliced *sliced);
 void sliced_finish(struct sliced *sliced);
@@ -77,6 +91,13 @@ void sliced_on_cancel(struct session *session, void *context);
 bool sliced_is_barred(const struct sliced *sliced, const struct key_position *keys, uint32_t count);
 void sliced_pin_all(struct sliced *sliced, const struct key_position *keys, uint32_t count);
 void sliced_unpin_all(struct sliced *sliced);
+
+/* sliced_crowd.c: whether all keys are known; whether a crowd may not begin; its beginning and, of
+ * any call, its end. */
+bool sliced_is_filled(const struct sliced *sliced);
+bool sliced_crowd_is_barred(struct sliced *sliced);
+void sliced_crowd_begin(struct sliced *sliced);
+void sliced_crowd_end(struct sliced *sliced);
 
 /* sliced_tell.c */
 void sliced_become_teller(struct sliced *sliced);

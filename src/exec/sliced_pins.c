@@ -72,6 +72,7 @@ bool sliced_is_barred(const struct sliced *sliced, const struct key_position *ke
         struct slice key = sliced->call.args.at[keys[i].index];
         uint64_t hash = call_hash(&sliced->call, keys[i].index);
         is_barred |= exec_unit_bars(sliced->exec, hash);
+        is_barred |= exec_crowd_bars(sliced->exec, hash, !sliced_is_write(sliced));
         if (keyspace_is_barred(keyspace, hash, key, modes)) {
             keyspace_hurry_pins(keyspace, hash, key, modes);
             is_barred = true;

@@ -15,7 +15,8 @@
 void exec_sliced_freeze(struct exec *exec)
 {
     bool is_frozen = exec->pause_mode != PAUSE_NONE || aside_is_parked(exec) ||
-                     exec->sliced.teller != NULL || exec->sliced.unit != NULL;
+                     exec->sliced.teller != NULL || exec->sliced.unit != NULL ||
+                     exec->sliced.crowd != NULL;
     keyspace_freeze(exec->keyspace, is_frozen);
 }
 

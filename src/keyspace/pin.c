@@ -263,6 +263,22 @@ void keyspace_hurry_pins(const struct keyspace *keyspace, uint64_t hash, struct 
     }
 }
 
+bool keyspace_hurry_set(const struct keyspace *keyspace, pin_set_fn is_of_set, const void *set,
+                        unsigned modes)
+{
+    struct table_iterator iterator;
+    const struct pin_entry *entry;
+    bool is_any = false;
+    table_iterate(&keyspace->pins, &iterator);
+    while ((entry = table_next(&iterator)) != NULL) {
+        if (!entry->is_aside && (entry_modes(entry) & modes) != 0 && is_of_set(set, entry->hash)) {
+            entry_hurry(entry);
+            is_any = true;
+        }
+    }
+    return is_any;
+}
+
 /* Each round lets go of one holder's pins at least, or of nothing: then what is left belongs to
  * whoever runs just now. */
 void keyspace_finish_pins(struct keyspace *keyspace, uint64_t hash, struct slice key,

@@ -69,6 +69,12 @@ bool keyspace_is_barred(const struct keyspace *keyspace, uint64_t hash, struct s
 void keyspace_hurry_pins(const struct keyspace *keyspace, uint64_t hash, struct slice key,
                          unsigned modes);
 
+/* The same of all keys of a set that is given by a question; the modes are those that are asked
+ * for. Returns whether there is any. O(what is pinned). */
+typedef bool (*pin_set_fn)(const void *set, uint64_t hash);
+bool keyspace_hurry_set(const struct keyspace *keyspace, pin_set_fn is_of_set, const void *set,
+                        unsigned modes);
+
 /* Has the holders of such pins do the rest at once. Whatever they change and free, they do so
  * before this returns: places are invalid. */
 void keyspace_finish_pins(struct keyspace *keyspace, uint64_t hash, struct slice key,
