@@ -22,9 +22,10 @@ void commands_register_client(struct exec *exec);
 /* COMMAND and its subcommands. */
 void commands_register_command(struct exec *exec);
 
-/* GET, SET and what reads or replaces whole strings; then parts of strings, numbers, several keys
- * at once, and LCS. */
+/* GET, SET and what reads or replaces whole strings; conditions on them; then parts of strings,
+ * numbers, several keys at once, and LCS. */
 void commands_register_strings(struct exec *exec);
+void commands_register_strings_condition(struct exec *exec);
 void commands_register_strings_parts(struct exec *exec);
 void commands_register_strings_numbers(struct exec *exec);
 void commands_register_strings_many(struct exec *exec);

@@ -8,6 +8,7 @@ void commands_register_all(struct exec *exec, const struct connection_family *fa
     commands_register_client(exec);
     commands_register_command(exec);
     commands_register_strings(exec);
+    commands_register_strings_condition(exec);
     commands_register_strings_parts(exec);
     commands_register_strings_numbers(exec);
     commands_register_strings_many(exec);

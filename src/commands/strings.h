@@ -37,6 +37,11 @@ void strings_stored(struct call *call, uint32_t index, struct string_ttl ttl);
 void strings_effect(struct call *call, uint32_t key_index, uint32_t value_index,
                     struct string_ttl ttl);
 
+/* Removes the string at the key of argument 1, and tells so as DEL. */
+void strings_remove(struct call *call, struct place place);
+
+/* ---- strings_condition.c ---- */
+
 /* "IFEQ text", "IFNE text", "IFDEQ digest", "IFDNE digest": conditions on what a key holds. */
 enum string_condition_kind {
     CONDITION_NONE,
@@ -66,11 +71,3 @@ bool strings_slice_condition(struct call *call, const struct string_condition *c
  * slices. */
 bool strings_place_holds(struct call *call, const struct string_condition *condition,
                          struct place *place);
-
-/* Whether it holds for a string, NULL when the key is absent. */
-bool strings_condition_holds(const struct call *call, const struct string_condition *condition,
-                             const struct value *value);
-
-/* Sixteen lower-case hexadecimal digits of the text's XXH3. */
-enum { STRING_DIGEST_LEN = 16 };
-void strings_digest(const struct value *value, char out[STRING_DIGEST_LEN]);
