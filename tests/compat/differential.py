@@ -480,22 +480,32 @@ def run_rounds(servers, rounds, options):
     return sent, played - failed, failed
 
 
-def main():
-    parser = argparse.ArgumentParser(description="The same commands to redis-server and Ouro.")
-    parser.add_argument("--count", type=int, default=100000, help="commands to send")
+def rounds_parser(description, count):
+    """The options of a run that plays rounds of random commands."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--count", type=int, default=count, help="commands to send")
     parser.add_argument("--families", default="", help="generators to use, comma-separated")
     parser.add_argument("--round", type=int, help="play this round only")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("OURO_SEED", "1")))
+    return parser
+
+
+def read_options(parser):
     options = parser.parse_args()
-    families = [name for name in options.families.split(",") if name]
+    options.families = [name for name in options.families.split(",") if name]
     options.count = 0 if options.round is not None else options.count
     print("seed %d" % options.seed)
+    return options
+
+
+def main():
+    options = read_options(rounds_parser("The same commands to redis-server and Ouro.", 100000))
     start = time.monotonic()
     debug = ("--enable-debug-command", "yes")
     with Server(*debug, kind="redis") as redis, Server(*debug) as ouro:
         with redis.connect() as redis_conn, ouro.connect() as conn:
             vocabulary = Vocabulary(conn, redis_conn)
-            rounds = Rounds(options.seed, families, vocabulary)
+            rounds = Rounds(options.seed, options.families, vocabulary)
             sent, passed, failed = run_rounds((redis, ouro), rounds, options)
     if vocabulary.missing:
         print("not sent, unknown to Ouro: " + " ".join(sorted(vocabulary.missing)))

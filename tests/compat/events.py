@@ -11,7 +11,6 @@ SORT of a set looks its elements up in the order of a hash table, and after an e
 misses are not compared.
 Commands that draw lots are left out. A difference is shrunk and printed as differential.py does it.
 """
-import argparse
 import os
 import sys
 import time
@@ -95,15 +94,8 @@ def is_fair(command):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="The same events from redis-server and Ouro.")
-    parser.add_argument("--count", type=int, default=50000, help="commands to send")
-    parser.add_argument("--families", default="", help="generators to use, comma-separated")
-    parser.add_argument("--round", type=int, help="play this round only")
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("OURO_SEED", "1")))
-    options = parser.parse_args()
-    families = [name for name in options.families.split(",") if name]
-    options.count = 0 if options.round is not None else options.count
-    print("seed %d" % options.seed)
+    options = differential.read_options(
+        differential.rounds_parser("The same events from redis-server and Ouro.", 50000))
     start = time.monotonic()
     differential.play = play  # Shrinking plays as we do.
     # Nodes of few entries, so that trimming by whole nodes stops at the same places.
@@ -112,7 +104,7 @@ def main():
     with Server(*listen, kind="redis") as redis, Server(*listen) as ouro:
         with redis.connect() as redis_conn, ouro.connect() as conn:
             # What a queue holds comes as events only later, and would be executed without MULTI.
-            rounds = Rounds(options.seed, families, Vocabulary(conn, redis_conn), {"transactions"})
+            rounds = Rounds(options.seed, options.families, Vocabulary(conn, redis_conn), {"transactions"})
             made = rounds.commands
             rounds.commands = lambda number: [c for c in made(number) if is_fair(c)]
             sent, passed, failed = differential.run_rounds((redis, ouro), rounds, options)

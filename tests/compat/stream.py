@@ -26,7 +26,6 @@ What may differ is listed here and nothing else:
 - what later versions than 7.0 write, which 7.0 understands: one SREM for all that SPOP draws; after
   the XCLAIMs of XREADGROUP how far the group has read, and these as one unit.
 """
-import argparse
 import os
 import shlex
 import sys
@@ -413,16 +412,9 @@ def run_scenarios(servers, listeners, only):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="The same stream from redis-server and Ouro.")
-    parser.add_argument("--count", type=int, default=30000, help="commands to send")
-    parser.add_argument("--families", default="", help="generators to use, comma-separated")
-    parser.add_argument("--round", type=int, help="play this round only, and no scenarios")
+    parser = differential.rounds_parser("The same stream from redis-server and Ouro.", 30000)
     parser.add_argument("--scenario", default="", help="play those whose name holds this only")
-    parser.add_argument("--seed", type=int, default=int(os.environ.get("OURO_SEED", "1")))
-    options = parser.parse_args()
-    families = [name for name in options.families.split(",") if name]
-    options.count = 0 if options.round is not None else options.count
-    print("seed %d" % options.seed)
+    options = differential.read_options(parser)
     start = time.monotonic()
     with Server(*SETTINGS, kind="redis") as redis, Server(*SETTINGS) as ouro:
         servers = (redis, ouro)
@@ -433,7 +425,7 @@ def main():
         if not options.scenario:
             differential.play = lambda pair, commands: play(pair, listeners, commands)
             with redis.connect() as redis_conn, ouro.connect() as conn:
-                rounds = StreamRounds(options.seed, families, Vocabulary(conn, redis_conn),
+                rounds = StreamRounds(options.seed, options.families, Vocabulary(conn, redis_conn),
                                       {"connection"})
                 sent, right, wrong = differential.run_rounds(servers, rounds, options)
             passed, failed = passed + right, failed + wrong

@@ -7,22 +7,10 @@
 #include "types/codec/codec.h"
 #include "types/string/string.h"
 
-static const struct type_limits *limits(void)
-{
-    static const struct type_limits defaults = {.hash_entries = 512,
-                                                .hash_value = 64,
-                                                .set_intset_entries = 512,
-                                                .set_listpack_entries = 128,
-                                                .set_listpack_value = 64,
-                                                .zset_entries = 128,
-                                                .zset_value = 64,
-                                                .list_size = -2};
-    return &defaults;
-}
-
 static struct value *read_value(const char *bytes, size_t len)
 {
-    const struct codec_rules rules = {.limits = limits(), .hash_seed = 1};
+    const struct type_limits limits = type_limits_default();
+    const struct codec_rules rules = {.limits = &limits, .hash_seed = 1};
     struct codec_reader reader = {.at = bytes, .end = bytes + len};
     struct value *value = NULL;
     enum codec_result result = codec_read_value(&reader, slice_of("k", 1), &rules, &value);
@@ -216,7 +204,7 @@ TEST(codec, a_hash_whose_volatile_fields_are_gone_is_written_as_any_hash)
 {
     static const char plain[] = "\x04\x01\x01\x62\xc0\x02";
     for (unsigned entries = 0; entries <= 512; entries += 512) {
-        struct type_limits few = *limits();
+        struct type_limits few = type_limits_default();
         few.hash_entries = entries;
         const struct codec_rules rules = {.limits = &few, .hash_seed = 1};
         static const char bytes[] = "\x19" MOMENT_A TRIPLES;
@@ -283,7 +271,8 @@ TEST(codec, a_payload_with_a_wrong_bit_is_not_whole)
 TEST(codec, without_memory_nothing_is_left_behind)
 {
     static const char bytes[] = "\x04\x02\x01\x61\x01\x62\x01\x63\x01\x64";
-    const struct codec_rules rules = {.limits = limits(), .hash_seed = 1};
+    const struct type_limits limits = type_limits_default();
+    const struct codec_rules rules = {.limits = &limits, .hash_seed = 1};
     for (unsigned failure = 1; failure <= 2; failure++) {
         struct codec_reader reader = {.at = bytes, .end = bytes + sizeof(bytes) - 1};
         struct value *value = NULL;
