@@ -81,11 +81,6 @@ bool num_parse_i64(struct slice text, int64_t *out)
     return true;
 }
 
-bool num_parse_u64(struct slice text, uint64_t *out)
-{
-    return text.len <= NUM_I64_TEXT_MAX && parse_digits(text.data, text.len, UINT64_MAX, out);
-}
-
 /* Reads [-]digits[.digits] of at most 15 digits in all; false means that strtod must look. */
 static bool parse_short_decimal(struct slice text, double *out)
 {

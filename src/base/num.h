@@ -15,7 +15,6 @@ enum {
 
 /* Strict: no spaces, no leading zeros or plus, whole text, in range. Redis's string2ll. */
 bool num_parse_i64(struct slice text, int64_t *out);
-bool num_parse_u64(struct slice text, uint64_t *out);
 
 /* As strtod reads it (hex, inf and exponents included), the whole text, no leading space, no NaN,
  * no overflow to HUGE_VAL or underflow to 0. Redis's getDoubleFromObject. */

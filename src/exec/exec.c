@@ -140,11 +140,6 @@ struct exec_stats *exec_stats(struct exec *exec)
     return &exec->stats;
 }
 
-struct list *exec_sessions(struct exec *exec)
-{
-    return &exec->sessions;
-}
-
 uint64_t exec_session_count(const struct exec *exec)
 {
     return exec->session_count;

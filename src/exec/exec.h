@@ -345,7 +345,6 @@ uint64_t command_histogram_bound_ns(unsigned bucket);
 
 /* ---- Sessions ---- */
 
-struct list *exec_sessions(struct exec *exec); /* struct session.link, oldest first */
 uint64_t exec_session_count(const struct exec *exec);
 struct session *exec_session_by_id(struct exec *exec, uint64_t id); /* O(sessions) */
 

@@ -286,7 +286,6 @@ void keyspace_set_access(struct keyspace *keyspace, struct value *value, int64_t
  * reference to (db, key); the version changes with every change of the key, its expiry included,
  * and with flushes and swaps that affect it. */
 struct watch;
-struct watch *db_watch(struct db *db, struct slice key);
 struct watch *db_try_watch(struct db *db, struct slice key); /* NULL: no memory. */
 struct slice db_watch_key(const struct watch *watch);
 void db_unwatch(struct db *db, struct watch *watch);

@@ -74,13 +74,6 @@ struct watch *db_try_watch(struct db *db, struct slice key)
     return watch;
 }
 
-struct watch *db_watch(struct db *db, struct slice key)
-{
-    struct watch *watch = db_try_watch(db, key);
-    ASSERT(watch != NULL);
-    return watch;
-}
-
 void db_unwatch(struct db *db, struct watch *watch)
 {
     ASSERT(watch->references > 0);

@@ -143,15 +143,6 @@ void net_tick(struct net *net)
     }
 }
 
-void net_close_clients(struct net *net)
-{
-    for (struct list *node = net->conns.next; node != &net->conns; node = node->next) {
-        struct conn *conn = LIST_OWNER(node, struct conn, link);
-        conn->session.flags |= SESSION_CLOSE_AFTER_REPLY;
-        conn_set_dirty(conn);
-    }
-}
-
 bool net_is_ready(const struct net *net)
 {
     return !list_is_empty(&net->ready);

@@ -102,9 +102,6 @@ bool net_flush(struct net *net);
  * tenth of the clients per call, at most a fixed number. */
 void net_tick(struct net *net);
 
-/* Asks all connections to close after their replies (shutdown). */
-void net_close_clients(struct net *net);
-
 /* True when no connection has anything left to send. */
 bool net_is_flushed(const struct net *net);
 

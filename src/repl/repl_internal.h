@@ -203,10 +203,6 @@ void sync_pump(struct sync *sync);
 
 size_t sync_memory(const struct sync *sync);
 
-/* The process ends in the middle of it: lets go of all without a word to the ring, which must not
- * turn any more. For crashes in simulated worlds. */
-void sync_leave(struct sync *sync);
-
 /* ---- link.c and role.c ---- */
 
 void link_new(struct repl *repl);

@@ -485,24 +485,3 @@ void sync_free(struct sync *sync)
     }
     mem_free_sized(sync, sizeof(*sync));
 }
-
-/* Readers and files are gone already. */
-static void forget_all(struct list *replicas)
-{
-    while (!list_is_empty(replicas)) {
-        struct delivery *delivery = sync_delivery_at(replicas->next);
-        delivery->reader = NULL;
-        delivery->file = NULL;
-        delivery_free(delivery);
-    }
-}
-
-void sync_leave(struct sync *sync)
-{
-    sync_files_leave(&sync->files);
-    sync->file = NULL;
-    abandon_round(sync);
-    forget_all(&sync->waiting);
-    forget_all(&sync->sending);
-    forget_all(&sync->served);
-}

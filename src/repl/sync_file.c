@@ -242,20 +242,3 @@ int sync_reader_error(const struct sync_reader *reader)
 {
     return reader->error;
 }
-
-void sync_files_leave(struct list *files)
-{
-    while (!list_is_empty(files)) {
-        struct sync_file *file = LIST_OWNER(files->next, struct sync_file, link);
-        while (!list_is_empty(&file->readers)) {
-            struct sync_reader *reader = LIST_OWNER(file->readers.next, struct sync_reader, link);
-            file->refs++; /* Until all readers are gone. */
-            reader_end(reader);
-        }
-        if (file->blob != NULL) {
-            blob_drop(file->blob);
-        }
-        list_remove(&file->link);
-        mem_free_sized(file, sizeof(*file));
-    }
-}

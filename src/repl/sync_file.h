@@ -23,9 +23,6 @@ struct sync_file *sync_file_new(struct ring *ring, const char *path, struct list
 struct sync_file *sync_file_share(struct sync_file *file);
 void sync_file_drop(struct sync_file *file); /* What is in flight ends by itself. */
 
-/* The ring will not turn any more: frees all files and their readers, whoever refers to them. */
-void sync_files_leave(struct list *files);
-
 /* Whether it takes a block now. */
 bool sync_file_is_ready(const struct sync_file *file);
 

@@ -181,13 +181,6 @@ void value_drop_expire(struct place *place)
     value_moved(place, mem_realloc(value, value_block_len(value)));
 }
 
-void value_replace(struct place *place, struct value *take_value)
-{
-    DEBUG_ASSERT(slice_equal(value_key(place->value), value_key(take_value)));
-    value_free_block(place->value);
-    value_moved(place, take_value);
-}
-
 void value_free_block(struct value *value)
 {
     mem_free_sized(value, value_block_len(value));

@@ -218,10 +218,6 @@ void value_shrink(struct place *place, size_t payload_len);
 /* Drops the room for an expiry, if there is any; cannot fail. */
 void value_drop_expire(struct place *place);
 
-/* Replaces the block at `place` by `take_value` (which has the same key) and frees only the old
- * block, not what its payload points at. */
-void value_replace(struct place *place, struct value *take_value);
-
 /* Frees the block alone. */
 void value_free_block(struct value *value);
 

@@ -115,10 +115,6 @@ static inline bool stream_has_picture(const struct stream *stream)
 
 /* ---- stream_node.c ---- */
 
-/* Bytes that the entry of these texts may take at most in a node of its own; blobs count as what
- * they are referred to by. */
-uint64_t node_len_bound(const struct stream_add *add);
-
 /* A node for the entry, which is its first. NULL: no memory. */
 struct stream_node *node_try_new(const struct stream_add *add);
 

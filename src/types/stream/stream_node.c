@@ -249,11 +249,6 @@ static uint64_t items_bound(const struct stream_add *add)
     return len;
 }
 
-uint64_t node_len_bound(const struct stream_add *add)
-{
-    return items_bound(add) + NODE_LEN_MIN;
-}
-
 bool node_is_full(const struct stream_node *node, const struct stream_add *add)
 {
     uint64_t len = (uint64_t)(node->end - node->first) + node->fields_len + node->blob_len;

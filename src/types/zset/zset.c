@@ -195,14 +195,6 @@ bool zset_rank(const struct value *value, struct slice member, size_t *rank, dou
     return true;
 }
 
-void zset_prefetch(const struct value *value, struct slice member)
-{
-    if (is_large(value)) {
-        const struct zset_large *large = zset_large_of(value);
-        table_prefetch(&large->table, hash_bytes(large->seed, member));
-    }
-}
-
 void zset_remove_ranks(struct place *place, struct zset_ranks ranks)
 {
     if (ranks.first >= ranks.end) {

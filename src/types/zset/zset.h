@@ -75,9 +75,6 @@ bool zset_score(const struct value *value, struct slice member, double *score);
 /* How many members are before it, and its score. False when it is not there. O(log n). */
 bool zset_rank(const struct value *value, struct slice member, size_t *rank, double *score);
 
-/* Begins to load what looking the member up will read. */
-void zset_prefetch(const struct value *value, struct slice member);
-
 /* ---- Ranges ---- */
 
 /* Ranks first .. end - 1. */

@@ -61,17 +61,6 @@ TEST(num, what_is_no_integer_is_refused)
     CHECK(!num_parse_i64(slice_of(NULL, 0), &value));
 }
 
-TEST(num, unsigned_integers_are_read)
-{
-    uint64_t value = 0;
-    CHECK(num_parse_u64(slice_from_text("18446744073709551615"), &value) && value == UINT64_MAX);
-    CHECK(num_parse_u64(slice_from_text("0"), &value) && value == 0);
-    CHECK(!num_parse_u64(slice_from_text("18446744073709551616"), &value));
-    CHECK(!num_parse_u64(slice_from_text("-1"), &value));
-    CHECK(!num_parse_u64(slice_from_text("00"), &value));
-    CHECK(!num_parse_u64(slice_from_text(""), &value));
-}
-
 static void check_integer_text(int64_t value)
 {
     char text[NUM_I64_TEXT_MAX + 1];

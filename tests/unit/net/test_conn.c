@@ -239,22 +239,6 @@ ON_EVERY_ENGINE(replies_written_outside_a_command_are_sent)
     client_close(&client);
 }
 
-ON_EVERY_ENGINE(clients_are_asked_to_end_at_shutdown)
-{
-    struct client client = {0};
-    client_open(&client, bed);
-    client_send(&client, "fill 100000\r\n");
-    for (int i = 0; i < PUMPS_MAX && exec_stats(bed->exec)->commands_count == 0; i++) {
-        bed_pump(bed);
-    }
-    net_close_listeners(bed->net);
-    net_close_clients(bed->net);
-    client_expect_fill(&client, 100000);
-    client_expect_end(&client);
-    CHECK(net_is_flushed(bed->net) && net_stats(bed->net)->clients == 0);
-    client_close(&client);
-}
-
 ON_EVERY_ENGINE(an_idle_client_owns_no_buffers)
 {
     struct client client = {0};

@@ -167,16 +167,6 @@ TEST(value, rekey_keeps_tag_flags_payload_and_time)
     value_free_block(third);
 }
 
-TEST(value, replace_frees_the_old_block_and_mends_the_slot)
-{
-    uint64_t slot = 0;
-    struct place place = {.slot = &slot, .value = new_block(slice_from_text("k"), false, 1)};
-    struct value *other = new_block(slice_from_text("k"), false, 100);
-    value_replace(&place, other);
-    CHECK(place.value == other && table_slot_entry(&slot) == other);
-    value_free_block(other);
-}
-
 TEST(value, kinds_have_redis_names_and_operations)
 {
     CHECK(strcmp(value_kind_name(VALUE_STRING), "string") == 0);
