@@ -13,6 +13,8 @@ ABORTED = "EXECABORT Transaction discarded because of previous errors."
 class Transactions(Case):
     """What the tests share."""
 
+    args = ("--enable-debug-command", "yes")
+
     def setUp(self):
         super().setUp()
         self.other = self.connect()
@@ -291,7 +293,7 @@ class Watch(Transactions):
         self.assert_changed(True)
 
     def test_the_same_when_nobody_removes_it(self):
-        self.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        self.assertEqual(self.call("DEBUG", "SET-ACTIVE-EXPIRE", "0"), "OK")
         try:
             self.call("SET", "k", "1", "PX", "1")
             self.call("WATCH", "k")
@@ -301,7 +303,7 @@ class Watch(Transactions):
             self.call("DEBUG", "SET-ACTIVE-EXPIRE", "1")
 
     def test_a_key_that_had_expired_may_be_removed(self):
-        self.call("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        self.assertEqual(self.call("DEBUG", "SET-ACTIVE-EXPIRE", "0"), "OK")
         try:
             for removal in (("DEL", "k"), ("EXISTS", "k"), ("FLUSHALL",), ("FLUSHDB",), ("PING",),
                             ("SWAPDB", "0", "1")):
