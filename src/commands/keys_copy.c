@@ -334,7 +334,8 @@ static bool copy_value(struct call *call, const struct value *value, struct db *
 {
     struct slice key = call->args.at[2];
     int64_t expire_ms = value_expire_ms(value);
-    struct value *copy = call->sliced != NULL
+    /* While the call waited for its turn the key may have got a value of any kind and size. */
+    struct value *copy = call->sliced != NULL && copy_size(value) > 0
                              ? copy_in_slices(call, value, expire_ms >= 0)
                              : value_ops_of(value)->copy(value, key, expire_ms >= 0);
     if (copy == NULL) {

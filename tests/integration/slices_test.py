@@ -402,6 +402,37 @@ class Others(Sliced):
             self.assertEqual(store.read(), COUNT)
 
 
+class Turns(Sliced):
+    """What a command met when it came may have changed when its turn comes."""
+
+    def wait_for_blocked(self, count):
+        wait_until(lambda: self.call("CLIENT", "LIST").count(b" flags=b ") == count, 60, "%d who wait" % count)
+
+    def test_copy_takes_what_is_there_when_its_turn_comes(self):
+        """So many are at work that one more has to wait for its turn, and holds nothing meanwhile."""
+        busy = [self.connect() for _ in range(40)]
+        for words in (("SET", "hash", "text"), ("SET", "hash", "12345"), ("SADD", "hash", "a", "b"), ("RPUSH", "hash", "a"),
+                      ("HSET", "hash", "f", "v")):
+            self.call("HSET", "hash", *[word for m in self.members[:3000] for word in (m, "v")])
+            self.call("DEBUG", "PAUSE-SLICES", 1)
+            for n, conn in enumerate(busy):
+                conn.send_command("COPY", "set", "to:%d" % n, "REPLACE")
+            self.wait_for_blocked(len(busy))
+            with self.connect() as last:
+                last.send_command("COPY", "hash", "to")
+                self.wait_for_blocked(len(busy) + 1)
+                self.call("UNLINK", "hash")
+                self.call(*words)
+                self.call("DEBUG", "PAUSE-SLICES", 0)
+                self.assertEqual(last.read(), 1, words)
+            self.assertEqual([conn.read() for conn in busy], [1] * len(busy))
+            for question in (("TYPE",), ("OBJECT", "ENCODING"), ("DEBUG", "DIGEST-VALUE")):
+                self.assertEqual(self.call(*question, "to"), self.call(*question, "hash"), words)
+            self.call("DEL", "to", "hash")
+        for conn in busy:
+            conn.close()
+
+
 class Edits(Sliced):
     """Commands that change a large value in place: they are done in slices, and look as if at once."""
 
