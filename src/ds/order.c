@@ -1,7 +1,6 @@
 /* A counted B+ tree of entry pointers.
  *
- *     inner, 1,000 bytes:  | count | level | child key hint entries | ... up to 31 slots of 32
- * bytes
+ *     inner, 1,000 bytes:  | count | level | child key hint entries | ... up to 31 slots, 32 bytes
  *                                              |
  *     leaf, 512 bytes:     | count | level | entry | entry | ... up to 63 pointers
  *
