@@ -165,11 +165,11 @@ void picture_begin(struct picture *picture, struct table *table, picture_tell_fn
 bool picture_step(struct picture *picture, size_t entries_max)
 {
     if (picture->cursor < POSITION_END) {
-        struct table_walk walk = {.visit = step_on_entry,
-                                  .context = picture,
-                                  .entries_max = entries_max,
-                                  .buckets_max = entries_max};
-        uint64_t next = table_scan(picture->guard.table, picture->cursor, &walk);
+        picture->walk = (struct table_walk){.visit = step_on_entry,
+                                            .context = picture,
+                                            .entries_max = entries_max,
+                                            .buckets_max = entries_max};
+        uint64_t next = table_scan(picture->guard.table, picture->cursor, &picture->walk);
         picture->cursor = next == 0 ? POSITION_END : next;
     }
     bool is_at_end = picture->cursor == POSITION_END;

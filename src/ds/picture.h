@@ -22,12 +22,13 @@ struct picture {
     struct table_guard guard;
     picture_tell_fn tell;
     void *context;
-    uint64_t cursor;      /* Every position below it has been told. */
-    uint64_t *told_bits;  /* One bit for each range of positions: told ahead of the cursor. */
-    unsigned shift;       /* A range has 1 << shift positions. */
-    uint64_t count;       /* Entries at the beginning. */
-    uint64_t told_count;  /* Of them, told. */
-    uint64_t ahead_count; /* Of those, told because something was about to change. */
+    uint64_t cursor;        /* Every position below it has been told. */
+    uint64_t *told_bits;    /* One bit for each range of positions: told ahead of the cursor. */
+    unsigned shift;         /* A range has 1 << shift positions. */
+    uint64_t count;         /* Entries at the beginning. */
+    uint64_t told_count;    /* Of them, told. */
+    uint64_t ahead_count;   /* Of those, told because something was about to change. */
+    struct table_walk walk; /* Of the step under way. */
 };
 
 /* The table has no other picture. One allocation of a bit for every two entries, at most
@@ -38,6 +39,12 @@ void picture_begin(struct picture *picture, struct table *table, picture_tell_fn
 
 /* Tells about `entries_max` entries, at least those of one bucket. True: there are no more. */
 bool picture_step(struct picture *picture, size_t entries_max);
+
+/* For `tell`, when entries turn out to be long: the step ends with the bucket that it is at. */
+static inline void picture_end_step(struct picture *picture)
+{
+    picture->walk.buckets_max = 0;
+}
 
 /* Ends it, early or not; harmless for a zeroed one. Jobs that are parked with the guard are the
  * caller's to move to a queue before. */

@@ -24,6 +24,10 @@
  * largest side first, and with what waits to be freed: so what is held in `side` and `later` is
  * bounded by what commands change during the time that the collections take that are being changed.
  *
+ * A piece is what is told between two looks at the clock: so many keys or elements, or fewer when
+ * they are long. In a table it ends with a bucket, so with up to a dozen long ones, and a single
+ * one is always told whole.
+ *
  * The order of elements is free in hashes, sets and sorted sets. Lists have one: they get a picture
  * that copies chunks (types/list/list_picture.c). Streams have nodes in order and groups in none:
  * theirs does both (types/stream/stream_picture.c).
@@ -62,11 +66,13 @@ enum {
     WHOLE_BYTES_MAX = 200,
     PIECE_KEYS = 1,
     PIECE_ELEMENTS = 2,
+    PIECE_BYTES = 100,
 #else
     WHOLE_MAX = 32, /* Elements of a collection in a table that is written at once. */
     WHOLE_BYTES_MAX = 64 * 1024,
-    PIECE_KEYS = 16,     /* Keys between two looks at the clock: about 5 us. */
-    PIECE_ELEMENTS = 64, /* Elements. */
+    PIECE_KEYS = 16,         /* Keys between two looks at the clock: about 5 us. */
+    PIECE_ELEMENTS = 64,     /* Elements, */
+    PIECE_BYTES = 64 * 1024, /* unless these are more bytes: then those of one bucket of a table. */
 #endif
     CHOICE_MAX = 64, /* Collections among which the one with the largest side is looked for. */
 };
@@ -104,6 +110,7 @@ struct walk {
     struct walk_collection *current; /* NULL: `out` is between two keys. */
     size_t side_bytes;               /* Held in all sides. */
     unsigned db_at;                  /* Databases before it are told. */
+    size_t piece_end;                /* Bytes in `out` with which the piece under way is enough. */
     bool is_lru, is_lfu;             /* What is told of the use of keys. */
     bool is_over;
     struct walk_stats stats;
@@ -166,6 +173,9 @@ static void collection_on_entry(void *context, void *entry)
     struct codec_out out = out_of(rope);
     codec_form_entry(&collection->form, collection->picture.guard.table, entry, &out);
     walk->side_bytes += is_current ? 0 : rope->bytes - before;
+    if (is_current && rope->bytes >= walk->piece_end) {
+        picture_end_step(&collection->picture);
+    }
 }
 
 static void collection_on_item(void *context, const struct list_item *item)
@@ -209,7 +219,8 @@ static bool is_large(const struct value *value)
     case VALUE_LIST:
         return list_is_chunked(value) && !is_small(value, list_len(value));
     case VALUE_STREAM:
-        return stream_is_large(value);
+        return stream_is_large(value) ||
+               value_ops_of(value)->memory(value, 0) > WHOLE_BYTES_MAX; /* Few parts to add up. */
     default:
         table = codec_table_of(value);
         return table != NULL && !is_small(value, table_count(table));
@@ -341,6 +352,9 @@ static void walk_on_value(void *context, void *entry)
     } else {
         write_whole(walk, db->index, entry);
     }
+    if (walk->out.rope.bytes >= walk->piece_end) {
+        picture_end_step(&db->picture);
+    }
 }
 
 static void db_end(struct walk_db *db)
@@ -447,6 +461,7 @@ static void step_keys(struct walk *walk)
 /* One piece; true: that was the last. */
 static bool step_piece(struct walk *walk)
 {
+    walk->piece_end = walk->out.rope.bytes + PIECE_BYTES;
     if (walk->current != NULL) {
         if (collection_step(walk->current)) {
             collection_close(walk);

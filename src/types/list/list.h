@@ -160,7 +160,8 @@ typedef void (*list_tell_fn)(void *context, const struct list_item *item);
  * bytes per chunk. */
 bool list_picture_begin(struct list_picture *picture, const struct value *value);
 
-/* Tells about `count` elements. True: there are no more. */
+/* Tells about `count` elements, of which a long one counts once more for each KiB. True: there are
+ * no more. */
 bool list_picture_step(struct list_picture *picture, size_t count, list_tell_fn tell,
                        void *context);
 

@@ -27,7 +27,11 @@
 #include "base/mem.h"
 #include "types/list/list_internal.h"
 
-enum { COPY_MARK = 1, HINT_REACH = 8 };
+enum {
+    COPY_MARK = 1,
+    HINT_REACH = 8,
+    BYTES_PER_ELEMENT = 1024, /* Of an element weigh as much as another one. */
+};
 
 static struct list_chunk *chunk_at(const struct list_picture *picture, uint32_t index)
 {
@@ -146,12 +150,14 @@ bool list_picture_begin(struct list_picture *picture, const struct value *value)
 
 bool list_picture_step(struct list_picture *picture, size_t count, list_tell_fn tell, void *context)
 {
-    for (; picture->next < picture->chunk_count && count > 0;) {
+    size_t weight = 0;
+    while (picture->next < picture->chunk_count && weight < count) {
         const struct list_chunk *chunk = chunk_at(picture, picture->next);
-        for (; picture->next_at < chunk_used(chunk) && count > 0; count--) {
+        while (picture->next_at < chunk_used(chunk) && weight < count) {
             struct list_item item;
             picture->next_at += entry_read(chunk->bytes + chunk->first + picture->next_at, &item);
             picture->told_count++;
+            weight += 1 + (item.data == NULL ? 0 : item.len / BYTES_PER_ELEMENT);
             tell(context, &item);
         }
         if (picture->next_at == chunk_used(chunk)) {

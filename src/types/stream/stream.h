@@ -389,8 +389,8 @@ bool stream_is_large(const struct value *value);
 /* Takes the picture: O(1). The stream has no other. */
 void stream_picture_begin(struct stream_picture *picture, const struct value *value);
 
-/* Tells parts that weigh about `weight`: a node as much as it has entries, all others 1. True:
- * there are no more. */
+/* Tells parts that weigh about `weight`: a node as many as it has entries and KiB, all others 1.
+ * True: there are no more. */
 bool stream_picture_step(struct stream_picture *picture, size_t weight, stream_tell_fn tell,
                          void *context);
 

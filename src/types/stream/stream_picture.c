@@ -54,6 +54,7 @@ enum {
     GROUPS_FEW = 4,
     PIECES_FEW = 64, /* Consumers and pending entries of all groups. */
 #endif
+    BYTES_PER_ENTRY = 1024, /* Of a node weigh as much as an entry. */
     RUN_BYTES_MIN = 64,
     RUN_BYTES_MAX = 8192,
 };
@@ -499,7 +500,8 @@ static void tell_node(struct telling *telling)
     stream_walk_begin_node(&walk, node);
     picture->cursor = node->base;
     picture->nodes_told++;
-    tell(telling, &(struct stream_part){.kind = STREAM_TOLD_NODE, .walk = &walk}, node->count);
+    tell(telling, &(struct stream_part){.kind = STREAM_TOLD_NODE, .walk = &walk},
+         node->count + (node_size(node) + node->blob_len) / BYTES_PER_ENTRY);
     if (node == kept || node == gone) {
         order_remove_at(node == kept ? &picture->kept : &picture->gone, 0);
         picture->held -= node == kept ? node_size(node) : 0;

@@ -196,6 +196,31 @@ TEST(picture, follows_contents_that_are_taken_out)
     }
 }
 
+static void on_tell_enough(void *context, void *entry)
+{
+    struct bed *bed = context;
+    on_tell(NULL, entry);
+    picture_end_step(&bed->picture);
+}
+
+TEST(picture, a_step_ends_when_its_teller_has_enough)
+{
+    static struct bed bed;
+    unsigned steps = 1;
+    bed_init(&bed, 5);
+    act(&bed, ITEMS);
+    begin(&bed);
+    bed.picture.tell = on_tell_enough;
+    bed.picture.context = &bed;
+    while (!picture_step(&bed.picture, SIZE_MAX)) {
+        steps++;
+    }
+    CHECK(steps > ITEMS / 64);
+    picture_end(&bed.picture);
+    check_all_told(&bed);
+    empty(&bed);
+}
+
 TEST(picture, may_end_early)
 {
     static struct bed bed;

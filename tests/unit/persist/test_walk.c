@@ -329,6 +329,46 @@ TEST(walk, stops_when_there_are_bytes_enough)
     bed_deinit(&bed);
 }
 
+/* Says a command whose last word is `len` bytes long. */
+static void tell_long(struct bed *bed, const char *form, unsigned number, size_t len)
+{
+    char *line = mem_alloc(LINE_LEN + len);
+    int head = snprintf(line, LINE_LEN, form, number);
+    memset(line + head, 'x', len);
+    line[(size_t)head + len] = '\0';
+    say_through(&bed->family.fixture, line);
+    mem_free(line);
+}
+
+/* Between two looks at the clock there is what fits into a piece, and the rest of a bucket. */
+TEST(walk, of_long_elements_few_are_told_at_a_time)
+{
+    static const char *const forms[] = {"HSET h %u ", "SADD s %u",      "ZADD z 1 %u",
+                                        "RPUSH l %u", "XADD x %u-1 f ", "SET t%u "};
+    const unsigned count = 200;
+    const size_t len = 10000;
+    for (size_t kind = 0; kind < sizeof(forms) / sizeof(forms[0]); kind++) {
+        struct bed bed;
+        size_t most = 0;
+        bed_init(&bed);
+        for (unsigned i = 1; i <= count; i++) {
+            tell_long(&bed, forms[kind], i, len);
+        }
+        begin(&bed);
+        while (!bed.is_over) {
+            bed.is_over = walk_step(bed.walk, 0, SIZE_MAX);
+            most = walk_out(bed.walk)->bytes > most ? walk_out(bed.walk)->bytes : most;
+            mill_feed(bed.mill, walk_out(bed.walk));
+            take_blocks(&bed);
+        }
+        CHECK(most >= len && most < 30 * len);
+        mill_finish(bed.mill);
+        take_blocks(&bed);
+        end(&bed);
+        bed_deinit(&bed);
+    }
+}
+
 TEST(walk, can_be_given_up_at_any_moment)
 {
     for (unsigned position = 0; position < 120; position += 3) {
