@@ -9,8 +9,8 @@
 #include <math.h>
 
 #include "base/assert.h"
-#include "base/mem.h"
 #include "base/num.h"
+#include "base/stretch.h"
 #include "commands/commands.h"
 #include "commands/geo.h"
 
@@ -245,7 +245,8 @@ struct found {
 };
 
 struct finds {
-    struct found *at; /* Owned. */
+    struct found *at; /* In `room`. */
+    struct stretch room;
     size_t count, cap;
     size_t seen;   /* Inside the shape, kept or not. */
     size_t looked; /* Inside or not. */
@@ -320,11 +321,10 @@ static bool finds_try_grow(struct finds *finds)
         return true;
     }
     size_t cap = finds->cap == 0 ? 16 : 2 * finds->cap;
-    struct found *at = mem_try_realloc(finds->at, cap * sizeof(*at));
-    if (at == NULL) {
+    if (!stretch_try_grow(&finds->room, cap * sizeof(*finds->at))) {
         return false;
     }
-    finds->at = at;
+    finds->at = finds->room.bytes;
     finds->cap = cap;
     return true;
 }
@@ -498,7 +498,7 @@ static void search_with(struct call *call, struct search search)
             reply_finds(call, &search, &finds);
         }
     }
-    mem_free(finds.at);
+    stretch_deinit(&finds.room);
 }
 
 /* GEORADIUS key longitude latitude radius unit [options] [STORE key | STOREDIST key] */

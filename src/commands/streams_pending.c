@@ -4,7 +4,7 @@
  * An entry that was deleted from the stream meanwhile can be claimed by nobody: whoever comes
  * across it takes it off the group. Replicas learn of each entry by an XCLAIM with all its figures;
  * that of a deleted one makes them drop it likewise. */
-#include "base/mem.h"
+#include "base/stretch.h"
 #include "commands/commands.h"
 #include "commands/streams.h"
 #include "exec/sliced.h"
@@ -382,7 +382,8 @@ static void xclaim_run(struct call *call)
 
 /* IDs that were found deleted. */
 struct id_list {
-    struct stream_id *at;
+    struct stream_id *at; /* In `room`. */
+    struct stretch room;
     size_t count, cap;
 };
 
@@ -392,12 +393,12 @@ static bool id_list_try_reserve(struct id_list *list)
         return true;
     }
     size_t cap = list->cap == 0 ? AUTOCLAIM_STEP : list->cap * 2;
-    struct stream_id *at = mem_try_realloc(list->at, cap * sizeof(*at));
-    if (at != NULL) {
-        list->at = at;
+    bool has_grown = stretch_try_grow(&list->room, cap * sizeof(*list->at));
+    if (has_grown) {
+        list->at = list->room.bytes;
         list->cap = cap;
     }
-    return at != NULL;
+    return has_grown;
 }
 
 static bool parse_autoclaim(struct claim *claim, struct stream_id *start, int64_t *count)
@@ -502,8 +503,9 @@ static void xautoclaim_run(struct call *call)
     reply_array(out, deleted.count);
     for (size_t i = 0; i < deleted.count; i++) {
         streams_reply_id(out, deleted.at[i]);
+        (void)((i + 1) % SLICED_STEP == 0 && call_yield(call));
     }
-    mem_free(deleted.at);
+    stretch_deinit(&deleted.room);
     claim_finish(&claim, false);
 }
 

@@ -43,6 +43,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/stretch.h"
 #include "base/work.h"
 #include "exec/aside.h"
 #include "exec/exec_internal.h"
@@ -75,7 +76,8 @@ struct watched {
 };
 
 struct multi {
-    struct multi_command **queue;
+    struct multi_command **queue; /* In `room`. */
+    struct stretch room;
     uint32_t count, cap;
     uint32_t flags; /* Of all queued commands, or-ed. */
     bool is_spoiled;
@@ -83,6 +85,7 @@ struct multi {
     uint32_t watched_count, watched_cap; /* The latter 0 or a power of two. */
     struct watched *watched;             /* Open addressing by the address of the watch. */
     size_t memory;
+    size_t queued_memory; /* The part of it that queued commands are. */
 };
 
 /* ---- Life ---- */
@@ -126,9 +129,9 @@ static void multi_drop_if_unused(struct session *session)
         return;
     }
     discharge(session, sizeof(*multi) + multi->watched_cap * sizeof(struct watched) +
-                           multi->cap * sizeof(struct multi_command *));
+                           stretch_memory(&multi->room));
     ASSERT(multi->memory == 0 && multi->count == 0);
-    mem_free(multi->queue);
+    stretch_deinit(&multi->room);
     mem_free(multi->watched);
     mem_free_sized(multi, sizeof(*multi));
     session->slots[SESSION_SLOT_MULTI] = NULL;
@@ -154,6 +157,20 @@ static size_t command_memory(const struct multi_command *command)
         memory += command->blobs[i] != NULL ? command->blobs[i]->cap : 0;
     }
     return memory;
+}
+
+static void charge_command(struct session *session, const struct multi_command *command)
+{
+    size_t memory = command_memory(command);
+    multi_of(session)->queued_memory += memory;
+    charge(session, memory);
+}
+
+static void discharge_command(struct session *session, const struct multi_command *command)
+{
+    size_t memory = command_memory(command);
+    multi_of(session)->queued_memory -= memory;
+    discharge(session, memory);
 }
 
 static bool is_blob(struct call *call, uint32_t index)
@@ -233,13 +250,12 @@ static bool queue_reserve(struct session *session, struct multi *multi)
         return true;
     }
     uint32_t cap = multi->cap == 0 ? QUEUE_CAP_MIN : multi->cap * 2;
-    struct multi_command **queue =
-        mem_try_realloc(multi->queue, cap * sizeof(struct multi_command *));
-    if (queue == NULL) {
+    size_t memory = stretch_memory(&multi->room);
+    if (!stretch_try_grow(&multi->room, cap * sizeof(struct multi_command *))) {
         return false;
     }
-    charge(session, (cap - multi->cap) * sizeof(struct multi_command *));
-    multi->queue = queue;
+    charge(session, stretch_memory(&multi->room) - memory);
+    multi->queue = multi->room.bytes;
     multi->cap = cap;
     return true;
 }
@@ -280,7 +296,7 @@ enum gate_result multi_gate(void *context, struct call *call)
         note_keys(multi, call);
     }
     session->queued_count = (int32_t)multi->count;
-    charge(session, command_memory(command));
+    charge_command(session, command);
     reply_status(call->out, "QUEUED");
     return GATE_TAKEN;
 }
@@ -288,7 +304,8 @@ enum gate_result multi_gate(void *context, struct call *call)
 /* A queue that is being freed. */
 struct queue_drop {
     struct work_job job;
-    struct multi_command **queue;
+    struct multi_command **queue; /* In `room`. */
+    struct stretch room;
     uint32_t at, count;
 };
 
@@ -301,17 +318,16 @@ static bool drop_step(struct work_job *job)
     if (drop->at < drop->count) {
         return false;
     }
-    mem_free(drop->queue);
+    stretch_deinit(&drop->room);
     mem_free_sized(drop, sizeof(*drop));
     return true;
 }
 
-/* Forgets what is queued; the session's memory shrinks at once. */
+/* Forgets what is queued; the session's memory shrinks at once. Looks at none of many commands. */
 static void queue_clear(struct session *session, struct multi *multi)
 {
-    for (uint32_t i = 0; i < multi->count; i++) {
-        discharge(session, command_memory(multi->queue[i]));
-    }
+    discharge(session, multi->queued_memory);
+    multi->queued_memory = 0;
     if (multi->count <= DROP_SLICE) {
         for (uint32_t i = 0; i < multi->count; i++) {
             command_free(multi->queue[i]);
@@ -319,8 +335,10 @@ static void queue_clear(struct session *session, struct multi *multi)
     } else {
         struct queue_drop *drop = mem_zalloc(sizeof(*drop));
         drop->queue = multi->queue;
+        drop->room = multi->room;
         drop->count = multi->count;
-        discharge(session, multi->cap * sizeof(struct multi_command *));
+        discharge(session, stretch_memory(&multi->room));
+        multi->room = (struct stretch){.bytes = NULL};
         multi->queue = NULL;
         multi->cap = 0;
         work_add(session->exec->work, &drop->job, drop_step);
@@ -509,7 +527,7 @@ static void run_queue(void *context)
         struct multi_command *command = multi->queue[i];
         prefetch_ahead(session, multi, i);
         exec_run_queued(session->exec, session, command);
-        discharge(session, command_memory(command));
+        discharge_command(session, command);
         command_free(command);
     }
     multi->count = 0;
@@ -526,7 +544,7 @@ static void run_unit(struct call *call)
         prefetch_ahead(session, multi, i);
         exec_run_queued(session->exec, session, command);
         reply_sent(session->out, reply_len(session->out));
-        discharge(session, command_memory(command));
+        discharge_command(session, command);
         command_free(command);
         (void)call_yield(call);
     }

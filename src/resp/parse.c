@@ -18,7 +18,8 @@
  *       copies [chunk] -> [chunk]            bytes of arguments whose input was dropped
  *       blobs  (index, blob)...              large arguments supplied by the connection
  *
- * Costs: a whole command, a few nanoseconds an argument. A kept one, O(bytes) however it is cut.
+ * Costs: a whole command, a few nanoseconds an argument. A kept one, O(bytes) however it is cut,
+ * and no step of it grows with its arguments (base/stretch.h).
  * Lines without an end are scanned once: line_at and line_scanned say where to go on.
  *
  * Invariants:
@@ -44,6 +45,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "base/stretch.h"
 
 enum {
     COPY_CHUNK_MIN = 1024,   /* First chunk of copied bytes; later ones double. */
@@ -71,7 +73,8 @@ struct blob_place {
 };
 
 struct resp_partial {
-    struct slice *args; /* Owned. */
+    struct slice *args; /* In `room`. */
+    struct stretch room;
     uint32_t args_cap;
     uint32_t declared;         /* From the count line. */
     uint32_t done;             /* Arguments read. */
@@ -116,7 +119,7 @@ static void partial_free(struct resp_partial *partial)
         blob_drop(partial->blobs[i].blob);
     }
     mem_free(partial->blobs);
-    mem_free(partial->args);
+    stretch_deinit(&partial->room);
     mem_free(partial);
 }
 
@@ -141,20 +144,22 @@ static char *partial_room(struct resp_partial *partial, size_t len)
     return place;
 }
 
+static bool partial_make_room(struct resp_partial *partial, uint32_t cap)
+{
+    if (!stretch_try_grow(&partial->room, (size_t)cap * sizeof *partial->args)) {
+        return false;
+    }
+    partial->args = partial->room.bytes;
+    partial->args_cap = cap;
+    return true;
+}
+
 /* Makes sure that one more argument fits. */
 static bool partial_reserve(struct resp_partial *partial)
 {
-    if (partial->done < partial->args_cap) {
-        return true;
-    }
-    uint32_t cap = partial->args_cap == 0 ? ARGS_CAP_MIN : partial->args_cap * 2;
-    struct slice *args = mem_try_realloc(partial->args, (size_t)cap * sizeof *args);
-    if (args == NULL) {
-        return false;
-    }
-    partial->args = args;
-    partial->args_cap = cap;
-    return true;
+    return partial->done < partial->args_cap ||
+           partial_make_room(partial,
+                             partial->args_cap == 0 ? ARGS_CAP_MIN : partial->args_cap * 2);
 }
 
 static bool partial_append(struct resp_partial *partial, struct slice arg)
@@ -526,10 +531,9 @@ static enum resp_result split_kept(struct reader *reader, struct slice line)
 {
     struct resp_partial *partial = partial_new(0);
     reader->parser->partial = partial;
-    partial->args_cap = words_max(line.len);
-    partial->args = mem_try_alloc(partial->args_cap * sizeof *partial->args);
+    bool has_room = partial_make_room(partial, words_max(line.len));
     char *scratch = partial_room(partial, line.len);
-    if (partial->args == NULL || scratch == NULL) {
+    if (!has_room || scratch == NULL) {
         return fail(reader, ERROR_MEMORY);
     }
     int count = resp_split_line(line, scratch, partial->args, partial->args_cap);
@@ -720,6 +724,6 @@ size_t resp_parser_memory(const struct resp_parser *parser)
     if (partial == NULL) {
         return 0;
     }
-    return sizeof *partial + partial->args_cap * sizeof *partial->args +
+    return sizeof *partial + stretch_memory(&partial->room) +
            partial->blob_cap * sizeof *partial->blobs + partial->memory;
 }

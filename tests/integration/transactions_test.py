@@ -4,7 +4,7 @@ import os
 import time
 import unittest
 
-from harness import Case, main, wait_until
+from harness import Case, encode, main, wait_until
 
 IS_REDIS = os.environ.get("OURO_KIND") == "redis"
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
@@ -154,6 +154,20 @@ class Queue(Transactions):
         self.assertEqual(self.transaction(*[("INCR", "n")] * 5000), list(range(1, 5001)))
         self.conn.pipeline([("MULTI",)] + [("INCR", "n")] * 5000 + [("DISCARD",)])
         self.assertEqual(self.call("GET", "n"), b"5000")
+
+    def test_a_queue_of_any_length(self):
+        idle = self.field("tot-mem")
+        requests = encode("MULTI") + encode("INCR", "n") * 150000
+        for end in ("DISCARD", "EXEC"):
+            self.conn.send(requests)
+            self.assertEqual(self.conn.read(), "OK")
+            self.assertTrue(all(self.conn.read() == "QUEUED" for _ in range(150000)))
+            reply = self.call(end)
+            self.assertTrue(reply == "OK" or reply == list(range(1, 150001)))
+            if not IS_REDIS:
+                self.assertEqual(self.field("multi-mem"), "0")
+                wait_until(lambda: self.field("tot-mem") == idle, what="its memory")
+        self.assertEqual(self.call("GET", "n"), b"150000")
 
     def test_client_list_tells_what_is_queued(self):
         self.assertEqual((self.field("multi"), self.field("multi-mem")), ("-1", "0"))
