@@ -132,7 +132,8 @@ void conn_doom(struct conn *conn)
 
 void net_reap_doomed(struct net *net)
 {
-    while (!list_is_empty(&net->doomed)) {
+    while (!list_is_empty(&net->doomed) && net->reaped_count < REAP_MAX) {
+        net->reaped_count++;
         conn_shut(LIST_OWNER(net->doomed.next, struct conn, ready_link));
     }
 }
@@ -273,8 +274,9 @@ void conn_update_receive(struct conn *conn)
     if (wants_big) {
         size_t have = conn->big->len;
         op->done = conn_on_big;
+        size_t missing = conn->parser.big_len - have;
         ring_receive_into(conn->net->ring, op, conn->fd, conn->big->bytes + have,
-                          conn->parser.big_len - have);
+                          missing < RECEIVE_INTO_MAX ? missing : RECEIVE_INTO_MAX);
     } else if (conn_wants_receive(conn)) {
         op->done = conn_on_receive;
         ring_receive(conn->net->ring, op, conn->fd);

@@ -375,6 +375,7 @@ static void window_settle(struct net *net)
 bool net_drain(struct net *net, int64_t deadline_mono_us)
 {
     net->is_draining = true;
+    net->reaped_count = 0;
     net_reap_doomed(net);
     while (!list_is_empty(&net->ready)) {
         window_fill(net);

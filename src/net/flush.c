@@ -160,5 +160,5 @@ bool net_flush(struct net *net)
     }
     net_evict_clients(net);
     net_reap_doomed(net);
-    return !list_is_empty(&net->dirty);
+    return !list_is_empty(&net->dirty) || !list_is_empty(&net->doomed);
 }

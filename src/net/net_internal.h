@@ -16,14 +16,16 @@
 
 #ifdef OURO_HOSTILE
 enum {
-    WINDOW_MAX = 3,        /* Commands parsed ahead. */
-    ROUND_MAX = 5,         /* Commands of one connection before others get their turn. */
-    BRIDGE_LEN_MIN = 1,    /* Bytes first joined to an incomplete command. */
-    HELD_CAP_MIN = 16,     /* Bytes of the smallest buffer of a connection's own. */
-    PENDING_MAX = 512,     /* Unprocessed bytes at which receiving pauses. */
-    RECEIVE_INTO_MIN = 64, /* Missing bytes of a large bulk worth a receive of their own. */
-    SEND_BYTES_MAX = 999,  /* Bytes of one send. */
-    FLUSH_MAX = 7,         /* Sends started in one turn. */
+    WINDOW_MAX = 3,          /* Commands parsed ahead. */
+    ROUND_MAX = 5,           /* Commands of one connection before others get their turn. */
+    BRIDGE_LEN_MIN = 1,      /* Bytes first joined to an incomplete command. */
+    HELD_CAP_MIN = 16,       /* Bytes of the smallest buffer of a connection's own. */
+    PENDING_MAX = 512,       /* Unprocessed bytes at which receiving pauses. */
+    RECEIVE_INTO_MIN = 64,   /* Missing bytes of a large bulk worth a receive of their own. */
+    RECEIVE_INTO_MAX = 3000, /* Bytes of one such receive. */
+    SEND_BYTES_MAX = 999,    /* Bytes of one send. */
+    FLUSH_MAX = 7,           /* Sends started in one turn. */
+    REAP_MAX = 3,            /* Doomed connections closed in one turn. */
 };
 #else
 enum {
@@ -33,8 +35,12 @@ enum {
     HELD_CAP_MIN = 256,
     PENDING_MAX = 256 * 1024,
     RECEIVE_INTO_MIN = 64 * 1024,
+    /* Copied by the kernel within our turn, to pages that it zeroes first: some 100 us. Unbounded,
+     * a receive takes what the socket holds, 3 ms and more. */
+    RECEIVE_INTO_MAX = 256 * 1024,
     SEND_BYTES_MAX = 1 << 20, /* Each that completes shows that the client reads. */
     FLUSH_MAX = 256,          /* Each takes the kernel about 4 us. */
+    REAP_MAX = 64,            /* Each takes some 2 us. */
 };
 #endif
 
@@ -186,6 +192,7 @@ struct net {
     uint32_t sending_pool_count;
     uint32_t reject_count;
     uint32_t dead_count;
+    uint32_t reaped_count;  /* Doomed connections closed in this turn. */
     uint32_t sending_count; /* Sends in flight. */
     size_t memory;          /* Bytes of connections, as their limits count them. */
     size_t kept_memory;     /* Without replies and what lies in the ring's buffers. */
@@ -208,7 +215,8 @@ void conn_open(struct net *net, int fd, bool is_unix);
  * until its operations have completed and the drain's window is done. */
 void conn_shut(struct conn *conn);
 
-/* The same, before the next command is executed: safe from inside one. */
+/* The same a little later, safe from inside a command: it executes nothing any more, and is ended
+ * before the next command, or in a later turn when there are more than REAP_MAX. */
 void conn_doom(struct conn *conn);
 void net_reap_doomed(struct net *net);
 

@@ -191,6 +191,62 @@ ON_EVERY_ENGINE(large_values_arrive_whole)
     client_close(&client);
 }
 
+/* Ending a connection takes microseconds, and one command may end thousands. */
+ON_EVERY_ENGINE(connections_that_are_killed_together_end_over_turns)
+{
+    enum { COUNT = 90, AT_ONCE = 64 };
+    struct client clients[COUNT + 1] = {0};
+    for (int i = 0; i <= COUNT; i++) {
+        client_open(&clients[i], bed);
+        client_send(&clients[i], "hello\r\n");
+        for (int pump = 0; pump < PUMPS_MAX && clients[i].in.len == 0; pump++) {
+            bed_pump(bed);
+        }
+        CHECK(bed->speaker->id == (uint64_t)i + 1);
+    }
+    for (int i = 1; i <= COUNT; i++) {
+        buf_printf(&clients[0].out, "kill %d\r\n", i + 1);
+    }
+    client_send(&clients[0], "hello\r\n");
+    for (int pump = 0; pump < PUMPS_MAX && bed->closed < COUNT; pump++) {
+        unsigned before = bed->closed;
+        bed_pump(bed);
+        CHECK(bed->closed - before <= AT_ONCE);
+    }
+    CHECK(bed->closed == COUNT);
+    for (int i = 1; i <= COUNT; i++) {
+        client_close(&clients[i]);
+    }
+    client_close(&clients[0]);
+}
+
+/* What a socket holds may be megabytes, and the kernel copies what it is asked for in one go. */
+ON_EVERY_ENGINE(a_large_value_is_received_a_part_at_a_time)
+{
+#ifdef OURO_HOSTILE
+    enum { LEN = 1 << 20, PART = 3000 };
+#else
+    enum { LEN = 4 << 20, PART = 256 << 10 };
+#endif
+    char *bytes = mem_zalloc(LEN);
+    struct client client = {0};
+    client_open(&client, bed);
+    bed_settle(bed);
+    uint64_t reads = net_stats(bed->net)->reads;
+    send_sum(&client, bytes, LEN);
+    for (int pump = 0; pump < PUMPS_MAX && client.in.len == 0; pump++) {
+        uint64_t before = net_stats(bed->net)->bytes_in;
+        uint64_t reads_before = net_stats(bed->net)->reads;
+        bed_pump(bed);
+        const struct net_stats *stats = net_stats(bed->net);
+        CHECK(stats->bytes_in - before <= (stats->reads - reads_before) * PART);
+    }
+    CHECK(net_stats(bed->net)->reads - reads >= LEN / PART);
+    client_expect(&client, ":0\r\n");
+    mem_free(bytes);
+    client_close(&client);
+}
+
 ON_EVERY_ENGINE(no_memory_for_a_large_value_is_an_error)
 {
     struct client client = {0};
