@@ -215,12 +215,14 @@ static void debug_protocol(struct call *call)
 
 /* ---- Keys ------------------------------------------------------------------------------------ */
 
-/* Bytes that the value takes in an RDB file, uncompressed. */
+enum { SERIALIZED_SAMPLES = 64 }; /* Elements of a large value that are looked at. */
+
+/* Bytes that the value takes in an RDB file, uncompressed; of a collection about as many. */
 static size_t serialized_len(const struct value *value)
 {
     int64_t number;
     if (value_kind(value) != VALUE_STRING) {
-        return value_ops_of(value)->memory(value, 0);
+        return value_ops_of(value)->memory(value, SERIALIZED_SAMPLES);
     }
     if (string_get_i64(value, &number) && number >= INT32_MIN && number <= INT32_MAX) {
         return number >= INT8_MIN && number <= INT8_MAX     ? 2

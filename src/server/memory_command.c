@@ -4,11 +4,13 @@
  * allocator's size classes. To this come two shares of common structures: a slot of the table and,
  * with an expiry, its reference in the timer wheel. */
 #include "base/mem.h"
+#include "exec/sliced.h"
 #include "repl/repl.h"
 #include "server/server.h"
 
 enum {
     SAMPLES_DEFAULT = 5, /* Elements looked at in a large value. */
+    SAMPLES_FEW = 30,    /* Of each thing within it: of groups, and of the consumers of each. */
     SLOT_LEN = (sizeof(struct table_bucket) + TABLE_SLOTS - 1) / TABLE_SLOTS,
     WHEEL_REFERENCE_LEN = 4,
     SMALL_HEAP_LEN = 5 * 1024 * 1024, /* Below it ratios mean nothing. */
@@ -46,7 +48,13 @@ static void memory_usage_run(struct call *call)
         reply_null(call->out);
         return;
     }
+    bool looks_at_all = samples == 0 || samples > SAMPLES_FEW;
+    if (looks_at_all && call_slice(call, value_ops_of(value)->effort(value))) {
+        return;
+    }
+    call_breathe(call, true);
     size_t len = value_ops_of(value)->memory(value, (size_t)samples) + SLOT_LEN;
+    call_breathe(call, false);
     len += value_has_expire(value) ? WHEEL_REFERENCE_LEN : 0;
     reply_count(call->out, len);
 }

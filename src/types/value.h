@@ -236,7 +236,7 @@ struct value_ops {
     struct value *(*copy)(const struct value *value, struct slice key, bool has_expire);
     const char *(*encoding_name)(const struct value *value);
     /* Bytes, block included; exact for small ones, else estimated from `samples` of them (0: all).
-     */
+     * Breathes between them (base/fiber.h): who allows it holds a pin. */
     size_t (*memory)(const struct value *value, size_t samples);
     /* Pieces that freeing it takes: 1 for what is freed at once. */
     size_t (*effort)(const struct value *value);

@@ -144,6 +144,24 @@ class Replies(Sliced):
             command, *rest = words[key]
             self.assertTrue(sorted(self.call(command, "to", *rest)) == sorted(self.call(command, key, *rest)))
 
+    def test_memory_is_that_of_one_step(self):
+        self.call("XGROUP", "CREATE", "stream", "group", "$", "MKSTREAM")
+        self.conn.send(b"".join(encode("XADD", "stream", "*", "field", "x" * 400) for _ in range(COUNT)))
+        [self.conn.read() for _ in range(COUNT)]
+        self.assertEqual(len(self.call("XREADGROUP", "GROUP", "group", "me", "STREAMS", "stream", ">")[0][1]), COUNT)
+        for key in ("set", "list", "hash", "zset", "stream"):
+            for samples in (0, 31, COUNT * 2):
+                words = ("MEMORY", "USAGE", key, "SAMPLES", samples)
+                self.call("MULTI")
+                self.call(*words)
+                whole = self.call("EXEC")[0]
+                self.assertGreater(whole, COUNT * 5)
+                self.assertEqual(self.call(*words), whole)
+            with self.connect() as other:
+                other.send_command("MEMORY", "USAGE", key, "SAMPLES", 0)
+                self.call("DEL", key)
+                self.assertIn(other.read(), (whole, None))
+
     def test_bits(self):
         self.call("SETBIT", "bits", 80000000, 1)
         self.call("SETBIT", "bits", 12345, 1)

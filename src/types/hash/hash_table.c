@@ -21,6 +21,7 @@
  * the entry: the table needs none. Lengths as fixed numbers: they would push a typical entry of 30
  * bytes into the class of 48. */
 #include "base/assert.h"
+#include "base/fiber.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "types/hash/hash_internal.h"
@@ -128,7 +129,7 @@ size_t hash_body_memory(const struct hash_body *body, size_t samples)
     for (void *entry = table_next(&iterator); entry != NULL && (samples == 0 || seen < samples);
          entry = table_next(&iterator)) {
         bytes += mem_good_size(hash_entry_size(entry));
-        seen++;
+        fiber_breathe_at(++seen);
     }
     if (seen > 0 && seen < count) {
         bytes = (size_t)((double)bytes / (double)seen * (double)count);

@@ -24,6 +24,7 @@
 #include "types/list/list.h"
 
 #include "base/assert.h"
+#include "base/fiber.h"
 #include "base/mem.h"
 #include "types/list/list_internal.h"
 
@@ -534,6 +535,7 @@ static size_t list_memory(const struct value *value, size_t samples)
     for (size_t left = samples; read < body->count; read++) {
         const struct list_ref *ref = body_ref(body, read);
         chunk_bytes += chunk_memory(ref);
+        fiber_breathe_at(read + 1);
         if (samples != 0 && ref->count >= left) {
             read++;
             break;

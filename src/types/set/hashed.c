@@ -26,6 +26,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/fiber.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -332,7 +333,7 @@ size_t set_hashed_memory(const struct set_hashed *set, size_t samples)
         }
         entries_bytes +=
             entry_is_word(entry) ? 0 : mem_good_size(entry_size(entry_text(entry).len));
-        seen++;
+        fiber_breathe_at(++seen);
     }
     return seen == 0 ? bytes
                      : bytes + (size_t)((double)entries_bytes / (double)seen * (double)count);

@@ -31,6 +31,7 @@
  * consumed by XDEL would keep all its bytes until whole nodes are gone. */
 #include "types/stream/stream.h"
 
+#include "base/fiber.h"
 #include "base/mem.h"
 #include "base/work.h"
 #include "types/stream/stream_internal.h"
@@ -747,7 +748,7 @@ static size_t stream_memory(const struct value *value, size_t samples)
     const struct stream_node *node = order_seek(&stream->nodes, 0, &cursor);
     for (; node != NULL && (samples == 0 || sampled < samples); node = order_next(&cursor)) {
         sampled_bytes += node_size(node) + node->blob_len;
-        sampled++;
+        fiber_breathe_at(++sampled);
     }
     if (sampled > 0) {
         bytes +=

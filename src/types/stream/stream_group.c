@@ -16,6 +16,7 @@
  *
  * Rejected: the consumer's entries as a list through the pending entries. It saves the second tree,
  * but reading a consumer's history from some ID on would walk over all before it. */
+#include "base/fiber.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/work.h"
@@ -528,7 +529,7 @@ static size_t group_memory(const struct stream_group *group, size_t samples)
     for (; consumer != NULL && (samples == 0 || sampled < samples);
          consumer = order_next(&cursor)) {
         sampled_bytes += mem_good_size(consumer_size(consumer)) + order_memory(&consumer->pending);
-        sampled++;
+        fiber_breathe_at(++sampled);
     }
     if (sampled > 0) {
         bytes += (size_t)((double)sampled_bytes / (double)sampled *
@@ -545,7 +546,7 @@ size_t groups_memory(const struct order *groups, size_t samples)
     const struct stream_group *group = order_seek(groups, 0, &cursor);
     for (; group != NULL && (samples == 0 || sampled < samples); group = order_next(&cursor)) {
         sampled_bytes += group_memory(group, samples);
-        sampled++;
+        fiber_breathe_at(++sampled);
     }
     size_t bytes = order_memory(groups);
     if (sampled > 0) {

@@ -22,6 +22,7 @@
 #include <math.h>
 
 #include "base/assert.h"
+#include "base/fiber.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/pieces.h"
@@ -322,7 +323,7 @@ size_t zset_large_memory(const struct zset_large *large, size_t samples)
     const struct zset_entry *entry = order_seek(&large->order, 0, &cursor);
     for (; entry != NULL && (samples == 0 || sampled < samples); entry = order_next(&cursor)) {
         sampled_bytes += mem_good_size(entry_size(entry));
-        sampled++;
+        fiber_breathe_at(++sampled);
     }
     if (sampled > 0) {
         bytes += (size_t)((double)sampled_bytes / (double)sampled * (double)count);
