@@ -102,6 +102,10 @@ void exec_free(struct exec *exec);
  * measured with starts here, and a pause whose time has come ends. */
 void exec_tick(struct exec *exec);
 
+/* Whether hashes have fields due that the keyspace has not got round to (keyspace_lead_parts): then
+ * commands are held back that would remove thousands of them. Told once per turn. */
+void exec_note_due(struct exec *exec, bool has_due);
+
 struct keyspace *exec_keyspace(struct exec *exec);
 struct work_queue *exec_work(struct exec *exec);
 struct rng *exec_rng(struct exec *exec);

@@ -65,6 +65,7 @@ struct exec_sliced {
     struct sliced *crowd;            /* The call that holds a set of keys; or NULL. */
     bool is_start_barred;            /* Until those who were held have had their turn. */
     bool is_stepping;                /* Calls that write rest after their first slice. */
+    bool has_due;                    /* Fields of hashes; see exec_note_due. */
 };
 
 struct exec {

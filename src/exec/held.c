@@ -25,7 +25,8 @@
  * Invariants:
  *   1. GATE_PINNED is active exactly while something is pinned, GATE_EDITED while a pin of those is
  *      PIN_EDIT; and both while there is a teller or a primary's transaction under way, or a crowd,
- *      GATE_EDITED if that writes.
+ *      GATE_EDITED if that writes; and both while fields of hashes are due that the keyspace has not
+ *      got round to: those of the keys that a command names then go in steps before it runs.
  *   2. A held session is suspended and SESSION_HELD. */
 #include "base/assert.h"
 #include "base/mem.h"
@@ -85,11 +86,20 @@ void exec_sliced_tick(struct exec *exec)
 
 void exec_held_refresh(struct exec *exec)
 {
-    bool has_more = exec->sliced.unit != NULL || exec->sliced.teller != NULL;
+    bool has_more =
+        exec->sliced.unit != NULL || exec->sliced.teller != NULL || exec->sliced.has_due;
     bool has_pins = keyspace_pin_count(exec->keyspace) > 0;
     bool has_edits = keyspace_edit_count(exec->keyspace) > 0 || exec_crowd_writes(exec);
     exec_activate_gate(exec, GATE_PINNED, has_pins || has_more || exec->sliced.crowd != NULL);
     exec_activate_gate(exec, GATE_EDITED, has_edits || has_more);
+}
+
+void exec_note_due(struct exec *exec, bool has_due)
+{
+    if (exec->sliced.has_due != has_due) {
+        exec->sliced.has_due = has_due;
+        exec_held_refresh(exec);
+    }
 }
 
 void exec_held_release(struct exec *exec)
@@ -242,6 +252,9 @@ static bool are_keys_barred(struct exec *exec, const struct call *call, bool is_
         struct slice key = call->args.at[keys[i].index];
         uint64_t hash = call_hash(call, keys[i].index);
         is_barred |= is_held_with_others(exec, hash, modes == PIN_EDIT, is_finishing);
+        if (exec->sliced.has_due && !is_finishing) {
+            db_lead_parts(call->db, key, hash, exec->now->wall_ms);
+        }
         if (keyspace_is_barred(exec->keyspace, hash, key, modes)) {
             press(exec, call, keys[i].index, modes, is_finishing);
             is_barred = true;

@@ -229,8 +229,13 @@ void keyspace_freeze(struct keyspace *keyspace, bool is_frozen);
 bool keyspace_expire_step(struct keyspace *keyspace, int64_t now_ms, int64_t deadline_mono_us);
 
 /* Looks at a few hashes whose fields are due, before the commands of a turn: see parts.c. Cheap
- * when there are none. */
-void keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms);
+ * when there are none. True: more are due, so whoever is about to name a key calls db_lead_parts.
+ */
+bool keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms);
+
+/* If the key's hash has more fields due than one step removes, they go in steps from now on, and it
+ * is pinned meanwhile. */
+void db_lead_parts(struct db *db, struct slice key, uint64_t hash, int64_t now_ms);
 
 /* The next unix ms at which something expires; INT64_MAX for never. */
 int64_t keyspace_next_expiry_ms(const struct keyspace *keyspace);

@@ -18,9 +18,9 @@
  * Many fields of one hash may be due at once, and to remove a million takes a second. So the wheel
  * is looked at before the commands of a turn too (keyspace_lead_parts), and a hash that has more
  * due than one step removes is worked off by a job that has it pinned with PIN_EDIT: commands that
- * name the key wait until it has none left, all others go on. A lookup that comes first all the
- * same (more hashes are due than are led in a turn, or the command is part of a script) removes
- * them at once.
+ * name the key wait until it has none left, all others go on. When more hashes are due than are
+ * led in a turn, commands ask about the keys that they name (db_lead_parts). A lookup that comes
+ * first all the same, from a script that did not declare the key, removes them at once.
  *
  *     due, many --edit_begin--> pinned, 32 fields a step --none is due, or frozen--> unpinned
  *
@@ -301,18 +301,35 @@ void db_parts_step(struct db *db, int64_t now_ms, size_t refs_max)
     wheel_advance(&db->parts, now_ms, parts_on_references, &step, refs_max);
 }
 
-void keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms)
+static bool has_due(const struct db *db, int64_t now_ms)
 {
-    unsigned left = PARTS_LEAD_MAX;
-    if (!keyspace->may_remove || !keyspace->is_active) {
-        return;
+    return wheel_count(&db->parts) > 0 && wheel_next_ms(&db->parts) <= now_ms;
+}
+
+bool keyspace_lead_parts(struct keyspace *keyspace, int64_t now_ms)
+{
+    unsigned left = keyspace->is_active ? PARTS_LEAD_MAX : 0;
+    bool is_more = false;
+    if (!keyspace->may_remove) {
+        return false;
     }
     for (unsigned i = 0; i < keyspace->db_count; i++) {
         struct db *db = &keyspace->dbs[i];
-        while (wheel_count(&db->parts) > 0 && wheel_next_ms(&db->parts) <= now_ms && left > 0) {
+        for (; left > 0 && has_due(db, now_ms); left--) {
             db_parts_step(db, now_ms, 1);
-            left--;
         }
+        is_more |= has_due(db, now_ms);
+    }
+    return is_more;
+}
+
+void db_lead_parts(struct db *db, struct slice key, uint64_t hash, int64_t now_ms)
+{
+    struct value *value = db_find(db, key, hash, now_ms, FIND_NO_TOUCH | FIND_EXPIRED);
+    if (value != NULL && db->keyspace->may_remove && is_overdue(value, now_ms) &&
+        !db_is_expired(value, now_ms) && !value_is_pinned(value) &&
+        value_ops_of(value)->effort(value) > PARTS_MAX) {
+        edit_begin(db, hash, value, now_ms);
     }
 }
 

@@ -679,7 +679,7 @@ int64_t server_wake_us(const struct server *server, int64_t wait_us_max)
 
 void server_turn(struct server *server, int64_t wait_us_max)
 {
-    keyspace_lead_parts(server->keyspace, server->now.wall_ms);
+    exec_note_due(server->exec, keyspace_lead_parts(server->keyspace, server->now.wall_ms));
     bool is_more = net_drain(server->net, server->now.mono_us + TURN_DRAIN_US);
     if (__builtin_expect(repl_is_replica(server->repl), 0)) {
         is_more |= repl_drain(server->repl, clock_mono_us() + TURN_DRAIN_US);

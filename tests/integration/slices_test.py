@@ -3,6 +3,7 @@ what they would change, and nobody waits for a client that does not read. What c
 in slices is seen before or after, never in the middle."""
 import os
 import random
+import select
 import socket
 
 from harness import Case, Error, encode, main, wait_until
@@ -960,6 +961,58 @@ class Fields(Case):
                 self.call(*words)
             wait_until(lambda: self.call("EXISTS", "h") == 0, what="the end of the key")
             self.call("FLUSHALL")
+
+
+class DueFields(Case):
+    """The server itself looks at no hash, as if too many of them were due at once."""
+
+    args = ("--enable-debug-command", "local")
+
+    def setUp(self):
+        super().setUp()
+        self.assertEqual(self.call("DEBUG", "SET-ACTIVE-EXPIRE", 0), "OK")
+        self.addCleanup(self.conn.call, "DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+    def now_ms(self):
+        seconds, micros = self.call("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def fill_until_due(self, count):
+        """So many fields and one that stays, and nobody has looked since they were due."""
+        fields = [b"field:%d" % n for n in range(count)]
+        lives_ms, is_set = 100, False
+        while not is_set:  # On a slow machine their moment may be over before.
+            lives_ms *= 2
+            self.call("DEL", "h")
+            self.call("HSET", "h", "stays", "value", *[word for f in fields for word in (f, b"value")])
+            until_ms = self.now_ms() + lives_ms
+            found = self.call("HPEXPIREAT", "h", until_ms, "FIELDS", count, *fields)
+            is_set = found == [1] * count and self.now_ms() < until_ms
+        wait_until(lambda: self.now_ms() > until_ms + 5, what="the moment")
+
+    def test_who_comes_first_has_them_removed_in_steps(self):
+        looks = ([("HLEN", "h")], [("HSETNX", "h", "stays", "x")], [("HGET", "h", "field:7")],
+                 [("EVAL", "return redis.call('HLEN', KEYS[1])", 1, "h")],
+                 [("MULTI",), ("HLEN", "h"), ("EXEC",)])
+        with self.connect() as other:
+            for look in looks:
+                # Only a client that was asleep meanwhile sees few.
+                wait_until(lambda: self.pings_during(other, look) > 5, timeout=60,
+                           what="pings during %s" % look[0][0])
+                self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"value"])
+
+    def pings_during(self, other, commands):
+        """How many another client has answered before the last of the commands is."""
+        self.fill_until_due(20000)
+        for words in commands[:-1]:
+            self.call(*words)
+        self.conn.send_command(*commands[-1])
+        count = 0
+        while not select.select([self.conn.socket], [], [], 0)[0]:
+            self.assertEqual(other.call("PING"), "PONG")
+            count += 1
+        self.assertNotIsInstance(self.conn.read(), Error)
+        return count
 
 
 if __name__ == "__main__":

@@ -274,6 +274,33 @@ TEST(pin, many_fields_that_are_due_go_in_steps_and_nobody_looks_meanwhile)
     fixture_close(&fixture);
 }
 
+/* The wheel rests, as if more hashes were due than are led in a turn. */
+TEST(pin, due_fields_of_a_key_that_is_asked_for_go_in_steps_too)
+{
+    struct fixture fixture;
+    struct slice key = slice_from_text("hash");
+    fixture_open(&fixture);
+    uint64_t hash = db_hash(fixture.db, key);
+    keyspace_set_expiry(fixture.keyspace, true, false);
+    CHECK(!keyspace_lead_parts(fixture.keyspace, NOW + 20));
+    set_volatile_hash(&fixture, 500);
+    CHECK(!keyspace_lead_parts(fixture.keyspace, NOW + 5));
+    CHECK(keyspace_lead_parts(fixture.keyspace, NOW + 20));
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    db_lead_parts(fixture.db, slice_from_text("absent"), hash, NOW + 20);
+    db_lead_parts(fixture.db, key, hash, NOW + 5);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0);
+    db_lead_parts(fixture.db, key, hash, NOW + 20);
+    db_lead_parts(fixture.db, key, hash, NOW + 20);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 1 && is_barred(&fixture, "hash", PIN_EDIT));
+    fixture_check(&fixture);
+    work_drain(&fixture.work);
+    CHECK(keyspace_edit_count(fixture.keyspace) == 0 && !is_barred(&fixture, "hash", PIN_ANY));
+    CHECK(hash_count(fixture_place(fixture.db, "hash", NOW + 20).value) == 1);
+    fixture_check(&fixture);
+    fixture_close(&fixture);
+}
+
 TEST(pin, who_cannot_wait_has_due_fields_removed_at_once_and_a_flush_ends_it)
 {
     struct fixture fixture;
