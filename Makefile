@@ -82,7 +82,7 @@ BENCH_BINARIES := $(patsubst tools/bench/%.c,build/bench/%,$(wildcard tools/benc
 .DELETE_ON_ERROR:
 .PHONY: all run server debug asan hostile unit-binaries fuzz-binaries objects unit test check \
         format check-format layers tidy globals lint lint-all compilers compilers-clang fuzz \
-        bench bench-memory bench-fanout bench-pause bench-scripts bench-replication bench-binaries compat \
+        bench bench-memory bench-fanout bench-pause bench-turns bench-scripts bench-replication bench-binaries compat \
         clients cover compdb docs install uninstall clean help deps-build deps-test deps-check deps-bench FORCE
 
 # ------------------------------------------------------------------------------------ build
@@ -258,6 +258,9 @@ bench-fanout: deps-bench all ## what a message to a thousand subscribers costs
 bench-pause: deps-bench all ## the longest pause while something big happens
 	+@$(MAKE_ALL) bench-binaries
 	$(PYTHON) tools/bench/pause.py
+
+bench-turns: deps-bench all ## the longest turn of the loop during each long command
+	$(PYTHON) tools/bench/turns.py
 
 bench-scripts: deps-bench all clients ## what a script costs
 	$(PYTHON) tools/bench/scripts.py

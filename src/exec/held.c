@@ -25,8 +25,8 @@
  * Invariants:
  *   1. GATE_PINNED is active exactly while something is pinned, GATE_EDITED while a pin of those is
  *      PIN_EDIT; and both while there is a teller or a primary's transaction under way, or a crowd,
- *      GATE_EDITED if that writes; and both while fields of hashes are due that the keyspace has not
- *      got round to: those of the keys that a command names then go in steps before it runs.
+ *      GATE_EDITED if that writes; and both while the keyspace has not got round to fields that are
+ *      due: those of the keys that a command names then go in steps before it runs.
  *   2. A held session is suspended and SESSION_HELD. */
 #include "base/assert.h"
 #include "base/mem.h"
