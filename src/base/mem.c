@@ -30,7 +30,6 @@
  * stats.allocated (it needs an epoch refresh, which walks the arenas). */
 #include "base/mem.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

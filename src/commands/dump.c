@@ -5,7 +5,6 @@
  * replicas a restored value has an absolute time. */
 #include <endian.h>
 
-#include "base/crc.h"
 #include "base/num.h"
 #include "base/pieces.h"
 #include "commands/commands.h"

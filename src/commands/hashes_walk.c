@@ -1,5 +1,4 @@
 /* Walks over fields: HSCAN, and random ones: HRANDFIELD. */
-#include "base/num.h"
 #include "commands/commands.h"
 #include "commands/hashes.h"
 #include "commands/repeats.h"

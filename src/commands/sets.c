@@ -5,7 +5,6 @@
  * the error. */
 #include "commands/sets.h"
 
-#include "base/hash.h"
 #include "commands/commands.h"
 
 /* ---- SADD and SREM ---- */

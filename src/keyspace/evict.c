@@ -34,7 +34,6 @@
  * samples comes close to true LRU. */
 #include "base/assert.h"
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/prefetch.h"
 #include "keyspace/keyspace_internal.h"
 

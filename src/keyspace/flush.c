@@ -18,7 +18,6 @@
  * a step), and is_frees_job_queued says so.
  *   2. A detached table is reachable from its flush job alone. */
 #include "base/assert.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/prefetch.h"
 #include "keyspace/keyspace_internal.h"

@@ -19,7 +19,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "base/num.h"
 #include "observe/observe_internal.h"
 
 enum {

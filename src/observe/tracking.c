@@ -29,7 +29,6 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "observe/tracking_internal.h"
 
 enum { KEYS_ON_STACK = 64 };

@@ -10,7 +10,6 @@
  *
  * No write that was acknowledged is lost, for none is executed between the acknowledgement that we
  * wait for and the replica's answer. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"

@@ -7,14 +7,12 @@
  *
  * Invariant: a closed wire is freed when none of its operations is in flight and nothing aside
  * works for its session. */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "repl/link.h"
 
 /* ---- Wires ---- */

@@ -29,7 +29,6 @@
  * descriptors are looked up in the table instead, and an edge of a closed descriptor finds nobody).
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>

@@ -12,7 +12,6 @@
 #include <sys/uio.h>
 
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/num.h"
 #include "script/script_internal.h"
 

@@ -16,7 +16,6 @@
  *      EVAL_SCRIPTS_MAX.
  *   2. Each script keeps one function in the vm of EVAL. */
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/assert.h"

@@ -19,7 +19,6 @@
  * the Lua stack goes: 8,000 values, so some thousand levels. */
 #include "resp/reply_read.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "script/script_internal.h"

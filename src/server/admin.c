@@ -1,5 +1,4 @@
 /* Commands about the server as a process: SHUTDOWN, TIME, LOLWUT. */
-#include "base/log.h"
 #include "script/script.h"
 #include "server/server.h"
 

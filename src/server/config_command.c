@@ -3,15 +3,12 @@
  * CONFIG SET is atomic: all values are set in a copy, the copy takes the place of the configuration
  * and is put into force; when that fails for one of them, the old configuration comes back and is
  * put into force again. */
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/glob.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "resp/parse.h"
-#include "server/config_internal.h"
 #include "server/server.h"
 
 enum {

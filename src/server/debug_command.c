@@ -12,7 +12,6 @@
 #include "base/glob.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "repl/repl.h"
 #include "server/server.h"
 #include "types/string/string.h"

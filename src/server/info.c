@@ -15,7 +15,6 @@
 #include "pubsub/pubsub.h"
 #include "repl/repl.h"
 #include "script/script.h"
-#include "server/config_internal.h"
 #include "server/server.h"
 
 struct info_section {

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "commands/commands.h"

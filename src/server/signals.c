@@ -5,7 +5,6 @@
  * assertions write a report of what was running and then die of the same signal, so that a core
  * file is still made. The report uses only what is safe in a handler, apart from the backtrace,
  * whose library is loaded ahead. */
-#include <errno.h>
 #include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>

@@ -4,12 +4,9 @@
  * The checksum is put right by the harness, for a fuzzer would not find it. With -DFUZZ_STANDALONE
  * the program makes its own inputs, from payloads that it dumps and then damages: `fuzz_restore
  * [count] [seed]`. */
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/crc.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "base/work.h"
 #include "tests/fuzz/use_value.h"

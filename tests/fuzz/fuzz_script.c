@@ -13,7 +13,6 @@
 #include <sys/uio.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "base/work.h"
 #include "commands/commands.h"

@@ -1,7 +1,6 @@
 /* Random operations on a sorted set and on a naive twin, an array of scores by member, with the
  * check operation after each step; for limits that keep it packed, make it large at once, and let
  * it grow from one to the other. */
-#include "base/mem.h"
 #include "base/rng.h"
 #include "base/work.h"
 #include "tests/unit/test.h"

@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "base/num.h"
-#include "server/config_internal.h"
 #include "server/server.h"
 #include "tests/unit/test.h"
 

@@ -1,5 +1,4 @@
 /* Strings: an integer, or bytes. */
-#include "base/mem.h"
 #include "types/codec/codec_internal.h"
 #include "types/string/string.h"
 

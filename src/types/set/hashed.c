@@ -31,7 +31,6 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "base/pieces.h"
-#include "base/prefetch.h"
 #include "base/work.h"
 #include "types/set/set_internal.h"
 

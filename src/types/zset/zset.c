@@ -12,7 +12,6 @@
 #include <math.h>
 
 #include "base/assert.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "types/zset/zset_internal.h"
 

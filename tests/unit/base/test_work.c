@@ -1,7 +1,6 @@
 /* Tests of base/work.c. */
 #include "base/work.h"
 
-#include "base/clock.h"
 #include "tests/unit/test.h"
 
 enum { TRACE_MAX = 64 };

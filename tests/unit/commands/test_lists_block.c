@@ -1,7 +1,6 @@
 /* Blocking, with a clock of the test's own: deadlines, effects as units, memory that is missing. */
 #include "exec/block.h"
 
-#include "exec/multi.h"
 #include "tests/unit/commands/family.h"
 
 enum { CROWD = 300 };

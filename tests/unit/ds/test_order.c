@@ -1,7 +1,6 @@
 /* The counted B+ tree: order, ranks, bounds, walks and sliced destruction. */
 #include "ds/order.h"
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "tests/unit/test.h"
 

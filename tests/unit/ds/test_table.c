@@ -1,7 +1,6 @@
 /* The table: lookup, growth, shrinkage, cursors, samples and equal hashes. */
 #include "ds/table.h"
 
-#include "base/mem.h"
 #include "tests/unit/test.h"
 
 /* Entries of these tests: numbers in an array, their hash chosen by the test. */

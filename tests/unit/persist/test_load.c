@@ -3,7 +3,6 @@
 
 #include "base/buf.h"
 #include "base/crc.h"
-#include "base/mem.h"
 #include "tests/unit/test.h"
 
 #define BYTES(text) slice_of(text, sizeof(text) - 1)

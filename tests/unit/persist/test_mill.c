@@ -4,7 +4,6 @@
 
 #include "base/buf.h"
 #include "base/crc.h"
-#include "base/mem.h"
 #include "base/rng.h"
 #include "persist/mill.h"
 #include "persist/rdb_format.h"

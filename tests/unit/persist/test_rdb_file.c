@@ -2,8 +2,6 @@
 #include <errno.h>
 
 #include "base/buf.h"
-#include "base/mem.h"
-#include "base/rng.h"
 #include "persist/rdb_file.h"
 #include "ring/sim.h"
 #include "tests/unit/test.h"

@@ -5,7 +5,6 @@
 
 #include "base/buf.h"
 #include "persist/mill.h"
-#include "persist/rdb_format.h"
 #include "tests/unit/commands/family.h"
 #include "tests/unit/persist/state.h"
 

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 
-#include "base/mem.h"
 #include "tests/unit/test.h"
 
 struct trace {

@@ -1,7 +1,6 @@
 /* The bytes that docs/types.md draws, each drawing beside the value that it is of. A drawing is
  * written as there: pairs of hexadecimal digits, ".." for a byte that may be any, 'c' for the byte
  * of a character; blanks and bars are for the reader. Who changes a form changes both. */
-#include <ctype.h>
 
 #include "ds/bits.h"
 #include "ds/hll.h"

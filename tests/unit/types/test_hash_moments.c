@@ -1,8 +1,6 @@
 /* Moments of fields by their refs: what is set is found, what is due is told, and what it costs. */
 #include "types/hash/hash_moments.h"
 
-#include <stdlib.h>
-
 #include "base/mem.h"
 #include "base/rng.h"
 #include "tests/unit/test.h"

@@ -1,6 +1,5 @@
 /* Streams as a type: bytes of entries, blobs, borders of IDs, counting, freeing, and dumps that are
  * refused. */
-#include "base/mem.h"
 #include "base/work.h"
 #include "tests/unit/test.h"
 #include "types/codec/codec.h"

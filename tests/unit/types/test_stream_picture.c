@@ -1,8 +1,6 @@
 /* Pictures of streams: whatever happens to the stream, they tell what was there. What they tell is
  * written as the dump has it, read again, and compared with a copy of the stream. */
-#include <stdio.h>
 
-#include "base/mem.h"
 #include "base/rng.h"
 #include "base/work.h"
 #include "tests/unit/test.h"
