@@ -1,11 +1,13 @@
 /* Directives whose values are not a single word: addresses, save points, limits per class,
  * percentiles. Each has a function that reads its words and one that prints them in a form that can
  * be read again. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
 #include "exec/effect.h"
+#include "persist/saver.h"
 #include "repl/repl.h"
 #include "server/config_internal.h"
 
@@ -57,6 +59,8 @@ void config_get_bind(const struct config *config, struct buf *out)
 
 /* ---- save ---- */
 
+static_assert(SAVER_POINTS_MAX == 64, "The error says so.");
+
 bool config_set_save(struct config *config, const struct slice *words, unsigned count,
                      const char **error)
 {
@@ -73,7 +77,10 @@ bool config_set_save(struct config *config, const struct slice *words, unsigned 
                        (long long)changes);
         }
     }
-    if (is_good) {
+    if (is_good && count / 2 > SAVER_POINTS_MAX) {
+        *error = "more than 64 save points";
+        is_good = false;
+    } else if (is_good) {
         config_replace_text(&config->save, buf_slice(&points));
     } else {
         *error = "Invalid save parameters";

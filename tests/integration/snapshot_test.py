@@ -175,6 +175,16 @@ class Commands(Case):
         self.call("SET", "a", 3)
         self.assertEqual(info(self.call)["rdb_changes_since_last_save"], "2")
 
+    def test_save_points_beyond_the_limit_are_refused_and_not_forgotten(self):
+        if self.server.kind == "redis":
+            self.skipTest("Redis has no limit")
+        most = " ".join("%d %d" % (1000 + n, 1 + n) for n in range(64))
+        self.assertEqual(self.call("CONFIG", "SET", "save", most), "OK")
+        self.assertEqual(self.call("CONFIG", "SET", "save", most + " 9 9"), Error(
+            "ERR CONFIG SET failed (possibly related to argument 'save') - more than 64 save points"))
+        self.assertEqual(self.call("CONFIG", "GET", "save"), [b"save", most.encode()])
+        self.assertEqual(self.call("CONFIG", "SET", "save", ""), "OK")
+
     def test_file_name_is_no_path(self):
         self.assert_error(self.call("CONFIG", "SET", "dbfilename", "a/b"), "ERR CONFIG SET failed")
 
