@@ -152,7 +152,7 @@ static void emit_change(struct exec *exec, struct db *db, struct slice key, cons
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class)
 {
-    exec_note_key(exec, db, key, event);
+    exec_wake_key(exec, db, key, event);
     exec->stats.dirty++;
     emit_removal(exec, db, (const struct slice[]){slice_from_text("DEL"), key}, 2);
     if (exec->change_sink_count != 0) {

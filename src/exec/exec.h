@@ -277,8 +277,8 @@ struct exec_auth {
 void exec_set_auth(struct exec *exec, const struct exec_auth *auth);
 const struct exec_auth *exec_auth(const struct exec *exec);
 
-/* Reports a change outside any call (expiry, eviction, loading): version, events, and `DEL key` to
- * command sinks. */
+/* Reports that the keyspace removes a key that expired or is evicted: events, and `DEL key` to
+ * command sinks. That its version moves is the keyspace's part. */
 void exec_report_removal(struct exec *exec, struct db *db, struct slice key, const char *event,
                          enum event_class event_class);
 

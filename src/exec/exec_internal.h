@@ -204,14 +204,21 @@ void block_serve_rest(struct exec *exec); /* What a job is at, at once. */
 bool block_is_pending(const struct exec *exec);
 void block_tick(struct exec *exec);
 
-/* A key changed or went: tells whom that concerns. `event` may be NULL. */
+/* Notes who waits for a key to which this happened. `event` may be NULL. */
+static inline void exec_wake_key(struct exec *exec, struct db *db, struct slice key,
+                                 const char *event)
+{
+    if (__builtin_expect(table_count(&exec->blocking.keys) != 0, 0) && block_is_woken_by(event)) {
+        block_note(exec, db, key);
+    }
+}
+
+/* A command changed a key: tells whom that concerns. */
 static inline void exec_note_key(struct exec *exec, struct db *db, struct slice key,
                                  const char *event)
 {
     db_bump(db, key);
-    if (__builtin_expect(table_count(&exec->blocking.keys) != 0, 0) && block_is_woken_by(event)) {
-        block_note(exec, db, key);
-    }
+    exec_wake_key(exec, db, key, event);
 }
 /* aside.c */
 void exec_aside_free(struct exec *exec);
