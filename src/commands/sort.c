@@ -651,6 +651,22 @@ static void sort_ro_run(struct call *call)
     "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear "       \
     "anywhere in the argument array"
 
+/* The key behind the last STORE, read as sort_take_option reads: patterns may be called so too. */
+static uint32_t sort_find_store(const struct slice *args, uint32_t count)
+{
+    uint32_t store = 0;
+    for (uint32_t i = 2; i < count; i++) {
+        if (slice_is(args[i], "LIMIT")) {
+            i += 2;
+        } else if (slice_is(args[i], "BY") || slice_is(args[i], "GET")) {
+            i++;
+        } else if (slice_is(args[i], "STORE") && i + 1 < count) {
+            store = ++i;
+        }
+    }
+    return store;
+}
+
 static const struct command sort_rows[] = {
     {.name = "sort",
      .run = sort_run,
@@ -660,7 +676,7 @@ static const struct command sort_rows[] = {
      .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS},
               {.is_unknown = true, .access = KEY_RO, .use = KEY_USE_ACCESS, .notes = SORT_BY_NOTES},
               {.first = 2,
-               .word = "STORE",
+               .find = sort_find_store,
                .is_unknown = true,
                .access = KEY_OW,
                .use = KEY_USE_UPDATE,

@@ -99,7 +99,7 @@ enum key_use {
  *     MSET key value ...           {.first = 1, .last = -1, .step = 2}
  *     ZUNION numkeys key ...       {.first = 1, .is_counted = true}
  *     XREAD ... STREAMS key.. id.. {.first = 1, .last = -1, .word = "STREAMS", .limit = 2}
- *     SORT ... STORE key           {.first = 2, .word = "STORE", .is_unknown = true} */
+ *     SORT ... STORE key           {.first = 2, .find = sort_find_store, .is_unknown = true} */
 struct key_spec {
     int first; /* The first key; is_counted: the count; `word`: where its search starts. */
     int last;  /* The last key; 0: the first is the only one; -1: the last argument, and so on. */
@@ -107,18 +107,24 @@ struct key_spec {
     bool is_counted;  /* Argument `first` holds the number of keys, which follow it. */
     const char *word; /* Keys begin after this option word. A negative `first` searches from the
                        * end; a positive `last` counts from the first key (0 is itself). */
+    bool is_last;     /* Of several such words the last counts, as it does for the handler. */
     enum key_access access;
     unsigned use;       /* enum key_use, or-ed. */
     bool is_edited;     /* KEY_RO is what COMMAND tells, but parts of the value change (groups). */
     bool is_not_key;    /* Looks like one but is a channel or slot. */
     bool is_incomplete; /* There may be keys elsewhere. */
     int limit;          /* With a negative `last`: only the first 1/limit of the rest are keys. */
-    bool is_unknown;    /* COMMAND does not tell where it is; `word`, if set, still finds it. */
+    bool is_unknown;    /* COMMAND does not tell where it is; `find`, if set, still finds it. */
     const char *notes;  /* COMMAND's remark on it, or NULL. */
 
     /* Not NULL: what happens to the key depends on the arguments ("variable_flags"). Returns the
      * spec that holds for them (same keys, other access or use); static. */
     const struct key_spec *(*refine)(const struct slice *args, uint32_t count);
+
+    /* Not NULL: the argument that is the key, where options must be read to tell; 0: there is none.
+     * What a handler writes to must be found, however its options are repeated: others are kept
+     * away from it while it is written in slices. */
+    uint32_t (*find)(const struct slice *args, uint32_t count);
 };
 
 enum { COMMAND_KEY_SPECS_MAX = 3 };

@@ -68,12 +68,11 @@ static int64_t find_word(const struct key_spec *spec, const struct slice *args, 
     int64_t at = spec->first > 0 ? spec->first : count + spec->first;
     int64_t end = spec->first > 0 ? count - 1 : 1;
     int64_t step = spec->first > 0 ? 1 : -1;
-    for (; at > 0 && at < count && at != end; at += step) {
-        if (slice_is(args[at], spec->word)) {
-            return at + 1;
-        }
+    int64_t found = 0;
+    for (; at > 0 && at < count && at != end && (found == 0 || spec->is_last); at += step) {
+        found = slice_is(args[at], spec->word) ? at + 1 : found;
     }
-    return 0;
+    return found;
 }
 
 static enum run_result find_counted(const struct slice *args, int64_t count, int64_t at,
@@ -109,7 +108,9 @@ static enum run_result find_run(const struct key_spec *spec, const struct slice 
                                 int64_t count, struct key_run *run)
 {
     int64_t first = spec->first;
-    if (spec->word != NULL) {
+    if (spec->find != NULL) {
+        first = spec->find(args, (uint32_t)count);
+    } else if (spec->word != NULL) {
         first = find_word(spec, args, count);
     } else if (spec->is_unknown) {
         first = 0;

@@ -451,6 +451,23 @@ class Turns(Sliced):
         for conn in busy:
             conn.close()
 
+    def test_what_is_written_is_among_the_keys_that_others_are_kept_from(self):
+        """STORE may be said several times, and patterns may be called so: the last is meant."""
+        self.call("RPUSH", "few", 3, 1, 2)
+        self.call("GEOADD", "places", 1, 1, "here")
+        circle = ("GEORADIUS", "places", 1, 1, 9, "km")
+        round_here = ("GEORADIUSBYMEMBER", "places", "here", 9, "km")
+        for words in (("SORT", "few", "STORE", "other", "STORE", "new"), ("SORT", "few", "BY", "STORE", "STORE", "new"),
+                      ("SORT", "few", "STORE", "GET", "STORE", "new"), ("SORT", "few", "GET", "STORE", "STORE", "new"),
+                      ("SORT", "few", "LIMIT", 0, 9, "STORE", "new", "DESC"), (*circle, "STORE", "other", "STORE", "new"),
+                      (*circle, "STORE", "other", "STOREDIST", "new"), (*circle, "STOREDIST", "STORE", "STORE", "new"),
+                      (*round_here, "STOREDIST", "other", "STOREDIST", "new")):
+            self.assertIn(b"new", self.call("COMMAND", "GETKEYS", *words)[1:], words)
+            self.call(*words)
+            self.assertEqual((self.call("EXISTS", "new"), self.call("EXISTS", "other")), (1, 0), words)
+            self.call("DEL", "new")
+        self.assertEqual(self.call("COMMAND", "GETKEYS", "SORT", "few", "GET", "STORE", "GET", "STORE"), [b"few"])
+
 
 class Edits(Sliced):
     """Commands that change a large value in place: they are done in slices, and look as if at once."""
