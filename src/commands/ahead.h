@@ -1,6 +1,6 @@
 /* Looking ahead over a command's many keys, so that their cache misses overlap:
  *
- *     hash, prefetch bucket   x 16  ->  prefetch value   x 16  ->  use   x 16 */
+ *     hash   x 16  ->  prefetch buckets, then values   x 16  ->  use   x 16 */
 #pragma once
 
 #include "exec/call.h"
@@ -12,16 +12,13 @@ enum { AHEAD_KEYS = 16 };
 static inline void keys_look_ahead(const struct call *call, uint32_t index, uint32_t first,
                                    uint32_t step, uint32_t end)
 {
-    uint64_t hashes[AHEAD_KEYS];
+    struct db_look looks[AHEAD_KEYS];
     unsigned count = 0;
     if ((index - first) % (AHEAD_KEYS * step) != 0 || index + step >= end) {
         return;
     }
     for (; index < end && count < AHEAD_KEYS; index += step, count++) {
-        hashes[count] = call_hash(call, index);
-        db_prefetch_bucket(call->db, hashes[count]);
+        looks[count] = (struct db_look){.db = call->db, .hash = call_hash(call, index)};
     }
-    for (unsigned i = 0; i < count; i++) {
-        db_prefetch_value(call->db, hashes[i]);
-    }
+    db_prefetch(looks, count);
 }

@@ -45,7 +45,8 @@ struct table {
 enum {
     TABLE_SLOTS = 7, /* Slots in a bucket. */
     TABLE_REACH_ANY = 255,
-    TABLE_DEPTH_MAX = 32, /* Depth + 16 stored bits fit in a 48-bit cursor. */
+    TABLE_PREFETCH_BEYOND = 8, /* Buckets behind the home asked for ahead: 1 % live farther. */
+    TABLE_DEPTH_MAX = 32,      /* Depth + 16 stored bits fit in a 48-bit cursor. */
 };
 
 /* One cache line: 7 tags (0 = empty slot), how far the entries homed here went, 7 slots. */
@@ -143,21 +144,66 @@ static inline void table_prefetch(const struct table *table, uint64_t hash)
     }
 }
 
-/* Begins to load the entries in that bucket whose tag and stored bits match; call it when
- * table_prefetch has had time to work. */
-static inline void table_prefetch_entry(const struct table *table, uint64_t hash)
+/* Private to the room: begins to load the entries of a bucket whose tag and stored bits match.
+ * False when there are none. */
+static inline bool table_bucket_prefetch(const struct table_bucket *bucket,
+                                         const struct table_probe *probe)
+{
+    bool is_found = false;
+    for (uint32_t match = table_bucket_match(bucket, probe->tag); match != 0; match &= match - 1) {
+        const uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
+        if (*slot >> 48 == probe->window) {
+            const char *entry = table_slot_entry(slot);
+            prefetch(entry);
+            prefetch(entry + 64); /* Many entries reach into a second line. */
+            is_found = true;
+        }
+    }
+    return is_found;
+}
+
+/* Private to the room: the bucket behind this one, round the end of the segment. */
+static inline struct table_bucket *table_bucket_after(const struct table_probe *probe,
+                                                      const struct table_bucket *bucket)
+{
+    size_t index = (size_t)(bucket - probe->first) + 1;
+    return &probe->first[index == probe->buckets ? 0 : index];
+}
+
+/* Begins to load the entry with that hash, when table_prefetch has had time to work. False: it is
+ * not in its home bucket but may be behind it; those buckets are on their way instead, and
+ * table_prefetch_beyond asks for the entry when they have had time. */
+static inline bool table_prefetch_entry(const struct table *table, uint64_t hash)
+{
+    struct table_probe probe = table_probe_at(table, hash);
+    if (probe.first == NULL) {
+        return true;
+    }
+    const struct table_bucket *bucket = &probe.first[probe.home];
+    if (table_bucket_prefetch(bucket, &probe) || bucket->reach == 0) {
+        return true;
+    }
+    uint32_t reach = bucket->reach;
+    for (uint32_t i = 0; i < reach && i < TABLE_PREFETCH_BEYOND; i++) {
+        bucket = table_bucket_after(&probe, bucket);
+        prefetch(bucket);
+    }
+    return false;
+}
+
+/* The last step for an entry that table_prefetch_entry did not find. */
+static inline void table_prefetch_beyond(const struct table *table, uint64_t hash)
 {
     struct table_probe probe = table_probe_at(table, hash);
     if (probe.first == NULL) {
         return;
     }
     const struct table_bucket *bucket = &probe.first[probe.home];
-    for (uint32_t match = table_bucket_match(bucket, probe.tag); match != 0; match &= match - 1) {
-        const uint64_t *slot = &bucket->slots[__builtin_ctz(match)];
-        if (*slot >> 48 == probe.window) {
-            const char *entry = table_slot_entry(slot);
-            prefetch(entry);
-            prefetch(entry + 64); /* Many entries reach into a second line. */
+    uint32_t reach = bucket->reach;
+    for (uint32_t i = 0; i < reach && i < TABLE_PREFETCH_BEYOND; i++) {
+        bucket = table_bucket_after(&probe, bucket);
+        if (table_bucket_prefetch(bucket, &probe)) {
+            return;
         }
     }
 }

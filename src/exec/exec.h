@@ -1,8 +1,8 @@
 /* The contract of a command: registry, gates, execution, effects and statistics. One struct exec
  * per server.
  *
- *     net: resp_parse -> exec_plan (look up the row, hash the first key, prefetch its bucket)
- *                     -> exec_prefetch (a little later: prefetch its value)
+ *     net: resp_parse -> exec_plan (look up the row, hash the first key)
+ *                     -> exec_prefetch (of a window: prefetch the keys' buckets, then values)
  *                     -> exec_run (gates, handler, effects, statistics)
  *
  * Gates are rules that may refuse a command before its handler runs: authentication, memory,
@@ -175,7 +175,16 @@ struct exec_plan {
  * same in all databases, only the prefetch is wasted. */
 void exec_plan(struct exec *exec, struct session *session, struct slice *args, uint32_t count,
                struct exec_plan *plan);
-void exec_prefetch(struct exec *exec, struct session *session, const struct exec_plan *plan);
+
+/* The first keys of a window of commands: set `count` to 0, add plans (those beyond DB_LOOKS_MAX
+ * are not looked at), and begin to load what they hold before the first is run. */
+struct exec_ahead {
+    uint32_t count;
+    struct db_look looks[DB_LOOKS_MAX];
+};
+void exec_look_ahead(struct exec_ahead *ahead, const struct session *session,
+                     const struct exec_plan *plan);
+void exec_prefetch(const struct exec_ahead *ahead);
 
 enum exec_result {
     EXEC_DONE,  /* Executed or refused; the reply, if any, is in session->out. */

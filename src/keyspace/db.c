@@ -4,9 +4,10 @@
  * 16 bits of its hash, the value holds its key, so a lookup costs two dependent cache misses, and
  * both can be asked for ahead:
  *
- *     db_prefetch_bucket     hash -> directory word -> bucket of 7 slots
- *     db_prefetch_value                                bucket -> value [header|expiry|key|payload]
- *     db_find                                                    key compared, payload read
+ *     db_prefetch    1st pass: hash -> directory word -> bucket of 7 slots
+ *                    2nd pass:                           bucket -> value
+ * [header|expiry|key|payload] 3rd pass: the same for those that live behind their home bucket
+ *     db_find                                                      key compared, payload read
  *
  * Expiry. Each key with an expiry has exactly one reference in the wheel, and the value's expiry
  * word remembers the place of that reference. So a value and a reference know each other without
@@ -64,7 +65,27 @@ void db_prefetch_bucket(const struct db *db, uint64_t hash)
 
 void db_prefetch_value(const struct db *db, uint64_t hash)
 {
-    table_prefetch_entry(&db->table, hash);
+    (void)table_prefetch_entry(&db->table, hash);
+}
+
+/* Nothing but prefetches in each pass: a processor does not go beyond a prefetch of an address that
+ * its translation buffer lacks before the page tables are walked, unless the next few are in sight
+ * already. Then it walks for several of them at a time. */
+void db_prefetch(const struct db_look *looks, unsigned count)
+{
+    DEBUG_ASSERT(count <= DB_LOOKS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        table_prefetch(&looks[i].db->table, looks[i].hash);
+    }
+    uint32_t beyond = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bool is_done = table_prefetch_entry(&looks[i].db->table, looks[i].hash);
+        beyond |= (uint32_t)!is_done << i;
+    }
+    for (; beyond != 0; beyond &= beyond - 1) {
+        const struct db_look *look = &looks[__builtin_ctz(beyond)];
+        table_prefetch_beyond(&look->db->table, look->hash);
+    }
 }
 
 /* An expired value was found: removes it, or hides it. False: it is to be seen. */

@@ -98,10 +98,20 @@ struct keyspace *db_keyspace(struct db *db);
 /* The hash that everything below takes; computed once per command so that it can be prefetched. */
 uint64_t db_hash(const struct db *db, struct slice key);
 
-/* First pass over a window of commands: begins to load the bucket. */
-void db_prefetch_bucket(const struct db *db, uint64_t hash);
+/* A key that will be looked up. */
+struct db_look {
+    const struct db *db;
+    uint64_t hash;
+};
 
-/* Second pass, a little later: begins to load the value. */
+/* Begins to load the values of keys: up to DB_LOOKS_MAX at once, and the more the better, for their
+ * misses overlap. */
+enum { DB_LOOKS_MAX = 32 };
+void db_prefetch(const struct db_look *looks, unsigned count);
+
+/* For whoever looks ahead one key at a time: begins to load the bucket, and, a little later, the
+ * value. */
+void db_prefetch_bucket(const struct db *db, uint64_t hash);
 void db_prefetch_value(const struct db *db, uint64_t hash);
 
 enum find_flag {

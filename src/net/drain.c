@@ -2,13 +2,13 @@
  *
  *     ready:   [A] -> [B] -> [C]
  *
- *     fill     A: GET SET GET   B: GET   C: INCR INCR      parse, plan: the table's buckets are
- *     window   [0] [1] [2]      [3]      [4]  [5]          on their way to the cache
- *     warm     one after the other                         the values are on their way
+ *     fill     A: GET SET GET   B: GET   C: INCR INCR      parse, plan: keys are hashed
+ *     window   [0] [1] [2]      [3]      [4]  [5]
+ *     warm     one after the other, in passes              buckets, then values are on their way
  *     run      in the same order                           replies are written
  *     settle   each connection steps over what was executed, then waits, or is ready again
  *
- * By the time a command runs, its bucket and its value were asked for a window ago: on a large data
+ * By the time a command runs, its bucket and its value were asked for long ago: on a large data
  * set this hides most of two cache misses per command. Windows span connections, so it works for a
  * hundred clients without pipelines as well.
  *
@@ -208,6 +208,7 @@ static void window_add(struct net *net, struct visit *visit, size_t end)
     command->visit = (uint32_t)(visit - window->visits);
     command->end = end;
     exec_plan(net->exec, &conn->session, conn->parser.args, conn->parser.argc, &command->plan);
+    exec_look_ahead(&window->ahead, &conn->session, &command->plan);
 }
 
 /* Parses commands of the connection into the window. */
@@ -305,7 +306,7 @@ static bool window_is_full(const struct window *window)
 static void window_fill(struct net *net)
 {
     struct window *window = &net->window;
-    window->count = window->visit_count = window->arg_count = 0;
+    window->count = window->visit_count = window->arg_count = window->ahead.count = 0;
     while (!list_is_empty(&net->ready) && !window_is_full(window)) {
         struct conn *conn = LIST_OWNER(net->ready.next, struct conn, ready_link);
         list_remove(&conn->ready_link);
@@ -318,9 +319,8 @@ static void window_fill(struct net *net)
 static void window_run(struct net *net)
 {
     struct window *window = &net->window;
-    for (uint32_t i = 0; i < window->count && window->count > 1; i++) {
-        struct window_command *command = &window->commands[i];
-        exec_prefetch(net->exec, &window->visits[command->visit].conn->session, &command->plan);
+    if (window->count > 1) {
+        exec_prefetch(&window->ahead);
     }
     for (uint32_t i = 0; i < window->count; i++) {
         struct window_command *command = &window->commands[i];

@@ -171,6 +171,7 @@ struct window_command {
 
 struct window {
     uint32_t count, visit_count, arg_count;
+    struct exec_ahead ahead;
     struct window_command commands[WINDOW_MAX];
     struct visit visits[WINDOW_MAX];
     struct slice args[WINDOW_MAX * RESP_ARGS_INLINE];

@@ -253,7 +253,7 @@ static enum resp_result window_fill(struct link *link, bool *is_kept)
     struct apply_window *window = link->window;
     struct wire *wire = link->wire;
     struct resp_parser *parser = &wire->parser;
-    window->count = window->arg_count = 0;
+    window->count = window->arg_count = window->ahead.count = 0;
     *is_kept = false;
     while (window->count < APPLY_WINDOW_MAX) {
         struct slice rest = slice_of(wire->in + wire->parse_at, wire->len - wire->parse_at);
@@ -278,6 +278,7 @@ static enum resp_result window_fill(struct link *link, bool *is_kept)
         if (parser->argc != 0) {
             window->arg_count += parser->argc;
             exec_plan(link->repl->exec, &wire->session, parser->args, parser->argc, &command->plan);
+            exec_look_ahead(&window->ahead, &wire->session, &command->plan);
         }
     }
     return RESP_COMMAND;
@@ -294,11 +295,8 @@ static void parse_again(struct wire *wire)
 static enum ran window_run(struct link *link)
 {
     struct apply_window *window = link->window;
-    struct wire *wire = link->wire;
-    for (uint32_t i = 0; i < window->count && window->count > 1; i++) {
-        if (window->commands[i].plan.entry != NULL) {
-            exec_prefetch(link->repl->exec, &wire->session, &window->commands[i].plan);
-        }
+    if (window->count > 1) {
+        exec_prefetch(&window->ahead);
     }
     for (uint32_t i = 0; i < window->count; i++) {
         struct apply_command *command = &window->commands[i];

@@ -155,6 +155,7 @@ struct apply_command {
 
 struct apply_window {
     uint32_t count, arg_count;
+    struct exec_ahead ahead;
     struct apply_command commands[APPLY_WINDOW_MAX];
     struct slice args[APPLY_ARGS_MAX];
 };

@@ -178,7 +178,9 @@ static void twin_step(struct twin *twin, uint64_t growing)
     uint32_t probe = (uint32_t)rng_below(&twin->rng, KEYS);
     uint64_t hash = twin->entries[0][probe].hash;
     table_prefetch(&twin->table, hash);
-    table_prefetch_entry(&twin->table, hash);
+    if (!table_prefetch_entry(&twin->table, hash)) {
+        table_prefetch_beyond(&twin->table, hash);
+    }
     CHECK(table_find(&twin->table, hash, &probe, entry_equal) == twin->present[probe]);
     CHECK(table_count(&twin->table) == twin->count);
     table_check(&twin->table);

@@ -228,7 +228,7 @@ static size_t keep_group(const struct set_hashed *set, struct set_item *kept,
     }
     for (size_t i = 0; i < count; i++) {
         if (keys[i].word == 0) {
-            table_prefetch_entry(&set->table, keys[i].hash);
+            (void)table_prefetch_entry(&set->table, keys[i].hash);
         }
     }
     for (size_t i = 0; i < count; i++) {

@@ -77,9 +77,36 @@ TEST(table, empty_table_finds_and_visits_nothing)
     CHECK(table_scan(&table, 77, &walk) == 0);
     table_find_prefix(&table, 0, on_visit, &visits);
     table_prefetch(&table, 5);
-    table_prefetch_entry(&table, 5);
+    CHECK(table_prefetch_entry(&table, 5));
+    table_prefetch_beyond(&table, 5);
     CHECK(visits == 0 && table_memory(&table) == 0);
     table_deinit(&table);
+}
+
+/* Of entries that are not in their home bucket the prefetch says so, for they take a step more. */
+TEST(table, a_prefetch_tells_who_lives_behind_the_home_bucket)
+{
+    enum { COUNT = 20000 };
+    struct item *items = items_new(COUNT);
+    struct table table;
+    size_t home_count = 0, told_count = 0;
+    table_init(&table, &item_kind);
+    insert_all(&table, items, COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        struct table_probe probe = table_probe_at(&table, items[i].hash);
+        const struct table_bucket *home = &probe.first[probe.home];
+        const uint64_t *slot = table_find_slot(&table, items[i].hash, &items[i].key, item_equal);
+        bool is_home = slot >= home->slots && slot < home->slots + TABLE_SLOTS;
+        bool is_done = table_prefetch_entry(&table, items[i].hash);
+        CHECK(is_done || !is_home);
+        home_count += is_home;
+        told_count += !is_done;
+        table_prefetch_beyond(&table, items[i].hash);
+    }
+    CHECK(home_count > COUNT / 2 && home_count < COUNT);
+    CHECK(told_count + home_count >= COUNT - COUNT / 1000); /* A namesake at home is rare. */
+    table_deinit(&table);
+    free(items);
 }
 
 TEST(table, entries_are_found_until_removed)

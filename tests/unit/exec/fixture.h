@@ -130,7 +130,9 @@ static inline enum exec_result fixture_run(struct fixture *fixture, struct fake_
 {
     struct exec_plan plan;
     exec_plan(fixture->exec, &client->session, args, count, &plan);
-    exec_prefetch(fixture->exec, &client->session, &plan);
+    struct exec_ahead ahead = {.count = 0};
+    exec_look_ahead(&ahead, &client->session, &plan);
+    exec_prefetch(&ahead);
     return exec_run(fixture->exec, &client->session, &plan, NULL);
 }
 
