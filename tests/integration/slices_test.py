@@ -1014,13 +1014,13 @@ class DueFields(Case):
         with self.connect() as other:
             for look in looks:
                 # Only a client that was asleep meanwhile sees few.
-                wait_until(lambda: self.pings_during(other, look) > 5, timeout=60,
+                wait_until(lambda: self.pings_during(other, look) > 2, timeout=60,
                            what="pings during %s" % look[0][0])
                 self.assertEqual(self.call("HGETALL", "h"), [b"stays", b"value"])
 
     def pings_during(self, other, commands):
         """How many another client has answered before the last of the commands is."""
-        self.fill_until_due(20000)
+        self.fill_until_due(6000)
         for words in commands[:-1]:
             self.call(*words)
         self.conn.send_command(*commands[-1])

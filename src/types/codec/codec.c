@@ -103,8 +103,10 @@ static void write_element(struct codec_writer *writer, struct codec_out *out)
 static bool write_stream(struct codec_writer *writer, struct codec_out *out, uint64_t count)
 {
     bool is_done = false;
-    for (; count > 0 && !is_done && !out->is_failed; count--) {
+    while (count > 0 && !is_done && !out->is_failed) {
+        uint64_t elements = stream_part_elements(writer->stream.part);
         is_done = write_stream_step(writer, out);
+        count -= count < elements ? count : elements;
     }
     return is_done || out->is_failed;
 }

@@ -102,7 +102,7 @@ void codec_write_type(struct codec_writer *writer, struct codec_out *out);
 unsigned codec_version_of(const struct value *value);
 
 /* Writes up to `count` elements, and before the first what has not been written yet of the type and
- * the count. True: all is
+ * the count; a node of a stream counts as many (STREAM_NODE_ELEMENTS). True: all is
  * written, or there is no memory (out->is_failed). */
 bool codec_write_step(struct codec_writer *writer, struct codec_out *out, uint64_t count);
 

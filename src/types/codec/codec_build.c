@@ -89,9 +89,11 @@ static enum codec_build build_stream(struct codec_builder *builder, struct readi
                                      uint64_t count, struct value **value)
 {
     while (builder->stream.part != STREAM_PART_END) {
-        if (count-- == 0) {
+        uint64_t elements = stream_part_elements(builder->stream.part);
+        if (count == 0) {
             return CODEC_GOES_ON;
         }
+        count -= count < elements ? count : elements;
         const char *stood_at = reading->reader->at;
         enum codec_result result = read_stream_part(reading, &builder->stream);
         builder->place = reading->place;

@@ -261,6 +261,39 @@ TEST(stream, ids_of_a_dump_rise)
     CHECK(is_refused(high, sizeof(high), 1));
 }
 
+/* Who steps by elements is stopped behind each node, which has a hundred entries as a rule. */
+TEST(stream, a_node_fills_a_step_of_reading_and_writing)
+{
+    enum { ENTRIES = 30, NODES = 10, STEP = 64 };
+    struct bed bed;
+    bed_init(&bed);
+    bed.limits.stream_node_entries = ENTRIES / NODES;
+    for (uint64_t ms = 1; ms <= ENTRIES; ms++) {
+        CHECK(add(&bed, ms, ms, slice_from_text("value")));
+    }
+    struct codec_out out = {.blob = NULL};
+    struct codec_writer writer;
+    unsigned steps = 1;
+    codec_write_begin(&writer, bed.value);
+    while (!codec_write_step(&writer, &out, STEP)) {
+        steps++;
+    }
+    CHECK(steps >= NODES);
+    const struct codec_rules rules = {.limits = &bed.limits, .work = &bed.work};
+    struct slice bytes = blob_slice(out.blob);
+    struct codec_builder builder = {.rules = &rules, .type = (uint8_t)bytes.data[0]};
+    struct codec_reader reader = {.at = bytes.data + 1, .end = bytes.data + bytes.len};
+    struct value *value = NULL;
+    for (steps = 1;
+         codec_build_step(&builder, &reader, slice_of("k", 1), STEP, &value) == CODEC_GOES_ON;
+         steps++) {
+    }
+    CHECK(value != NULL && steps >= NODES);
+    value_free(value, &bed.work);
+    codec_out_deinit(&out);
+    bed_deinit(&bed);
+}
+
 /* What is cut anywhere is refused or, read in pieces, waited for. */
 TEST(stream, a_dump_is_read_in_pieces_and_written_in_steps)
 {
