@@ -2,6 +2,7 @@
 #include "commands/commands.h"
 #include "exec/exec.h"
 #include "exec/multi.h"
+#include "exec/sliced.h"
 
 static void multi_command_run(struct call *call)
 {
@@ -53,9 +54,15 @@ static void watch_run(struct call *call)
         reply_error(call->out, "ERR WATCH inside MULTI is not allowed");
         return;
     }
+    if (call_slice_bare(call, call->args.count)) {
+        return; /* Each key is watched from its own moment on. */
+    }
     for (uint32_t i = 1; i < call->args.count; i++) {
         if (!multi_watch(call->session, call->args.at[i], call->now->wall_ms)) {
             reply_error(call->out, ERR_NO_MEMORY);
+            return;
+        }
+        if (!call_yield_at(call, i)) {
             return;
         }
     }

@@ -30,7 +30,9 @@
  * nobody may see the middle.
  *
  * Costs: queueing one allocation and one copy; 64 bytes and 16 per argument besides the bytes
- * themselves. Watching: O(1) per key, 40 bytes and the key for the first who watches it.
+ * themselves. Watching: O(1) per key, 40 bytes and the key for the first who watches it. Who
+ * watches more than half of WATCHED_CAP_MAX keys has the others in a table, which grows a segment
+ * at a time; such are forgotten in slices.
  *
  * Invariants:
  *   1. A session has a multi exactly while it queues or watches something.
@@ -50,12 +52,13 @@
 #include "exec/key_set.h"
 
 #ifdef OURO_HOSTILE
-enum { DROP_SLICE = 2, UNIT_COMMANDS = 1, UNIT_BYTES = 1000 };
+enum { DROP_SLICE = 2, UNIT_COMMANDS = 1, UNIT_BYTES = 1000, WATCHED_CAP_MAX = 8 };
 #else
 enum {
-    DROP_SLICE = 256,      /* Commands freed in one step: about 30 us. */
-    UNIT_COMMANDS = 32,    /* Of a primary, that EXEC runs in one step, */
-    UNIT_BYTES = 64 << 10, /* and bytes of its queue. */
+    DROP_SLICE = 256,       /* Commands freed in one step: about 30 us. */
+    UNIT_COMMANDS = 32,     /* Of a primary, that EXEC runs in one step, */
+    UNIT_BYTES = 64 << 10,  /* and bytes of its queue. */
+    WATCHED_CAP_MAX = 1024, /* 48 KiB: growing further would be a long step. */
 };
 #endif
 
@@ -73,6 +76,7 @@ struct watched {
     struct slice key; /* The watch's own. */
     uint64_t version;
     bool was_live;
+    bool was_volatile; /* With an expiry; only a change gives it one later. */
 };
 
 struct multi {
@@ -84,9 +88,27 @@ struct multi {
     struct key_set keys;                 /* Of what a primary has queued; else empty. */
     uint32_t watched_count, watched_cap; /* The latter 0 or a power of two. */
     struct watched *watched;             /* Open addressing by the address of the watch. */
+    struct table more;                   /* Of struct watched, owned: those that found it full. */
+    size_t more_memory;                  /* Of these and their keys. */
     size_t memory;
     size_t queued_memory; /* The part of it that queued commands are. */
 };
+
+/* The address of a watch, mixed: it never changes while somebody watches. */
+static uint64_t watched_hash(const struct watch *watch)
+{
+    uint64_t mixed = (uint64_t)(uintptr_t)watch * 0x9e3779b97f4a7c15ULL;
+    mixed = (mixed ^ mixed >> 32) * 0xd6e8feb86659fd93ULL;
+    return mixed ^ mixed >> 32;
+}
+
+static uint64_t watched_hash_of(const void *entry, const void *context)
+{
+    (void)context;
+    return watched_hash(((const struct watched *)entry)->watch);
+}
+
+static const struct table_kind watched_kind = {.hash_of = watched_hash_of};
 
 /* ---- Life ---- */
 
@@ -115,6 +137,7 @@ static struct multi *multi_get(struct session *session)
     struct multi *multi = mem_try_alloc(sizeof(*multi));
     if (multi != NULL) {
         *multi = (struct multi){.queue = NULL};
+        table_init(&multi->more, &watched_kind);
         session->slots[SESSION_SLOT_MULTI] = multi;
         charge(session, sizeof(*multi));
     }
@@ -130,7 +153,8 @@ static void multi_drop_if_unused(struct session *session)
     }
     discharge(session, sizeof(*multi) + multi->watched_cap * sizeof(struct watched) +
                            stretch_memory(&multi->room));
-    ASSERT(multi->memory == 0 && multi->count == 0);
+    ASSERT(multi->memory == 0 && multi->count == 0 && table_count(&multi->more) == 0);
+    table_deinit(&multi->more);
     stretch_deinit(&multi->room);
     mem_free(multi->watched);
     mem_free_sized(multi, sizeof(*multi));
@@ -351,18 +375,22 @@ static void queue_clear(struct session *session, struct multi *multi)
 /* The place of a watch in the set: where it is, or the free one where it would be. */
 static struct watched *watched_place(struct watched *set, uint32_t cap, const struct watch *watch)
 {
-    uint64_t hash = (uint64_t)(uintptr_t)watch * 0x9e3779b97f4a7c15ULL;
-    uint32_t at = (uint32_t)(hash >> 32) & (cap - 1);
+    uint32_t at = (uint32_t)(watched_hash(watch) >> 32) & (cap - 1);
     while (set[at].watch != NULL && set[at].watch != watch) {
         at = (at + 1) & (cap - 1);
     }
     return &set[at];
 }
 
+static bool watched_is_full(const struct multi *multi)
+{
+    return multi->watched_count * 2 >= WATCHED_CAP_MAX;
+}
+
 /* Keeps the set at most half full. */
 static bool watched_reserve(struct session *session, struct multi *multi)
 {
-    if (multi->watched_count * 2 < multi->watched_cap) {
+    if (multi->watched_count * 2 < multi->watched_cap || watched_is_full(multi)) {
         return true;
     }
     uint32_t cap = multi->watched_cap == 0 ? WATCHED_CAP_MIN : multi->watched_cap * 2;
@@ -383,12 +411,45 @@ static bool watched_reserve(struct session *session, struct multi *multi)
     return true;
 }
 
-/* The key is there and has not expired. */
-static bool is_live(struct db *db, struct slice key, int64_t now_ms)
+static const struct value *peek(struct db *db, struct slice key, int64_t now_ms)
 {
-    const struct value *value =
-        db_find(db, key, db_hash(db, key), now_ms, FIND_NO_TOUCH | FIND_EXPIRED);
+    return db_find(db, key, db_hash(db, key), now_ms, FIND_NO_TOUCH | FIND_EXPIRED);
+}
+
+/* The key is there and has not expired. */
+static bool is_live(const struct value *value, int64_t now_ms)
+{
     return value != NULL && (!value_has_expire(value) || value_expire_ms(value) >= now_ms);
+}
+
+static bool watched_is(const void *entry, const void *watch)
+{
+    return ((const struct watched *)entry)->watch == watch;
+}
+
+/* Where a watch is to be noted: a free place of the set, or a new entry of the table. NULL: no
+ * memory. `*is_known`: it is noted already. */
+static struct watched *watched_take(struct multi *multi, struct watch *watch, bool *is_known)
+{
+    struct watched *place = watched_place(multi->watched, multi->watched_cap, watch);
+    *is_known = place->watch != NULL;
+    if (*is_known || !watched_is_full(multi)) {
+        multi->watched_count += !*is_known;
+        return place;
+    }
+    uint64_t hash = watched_hash(watch);
+    place = table_find(&multi->more, hash, watch, watched_is);
+    *is_known = place != NULL;
+    if (place == NULL && (place = mem_try_alloc(sizeof(*place))) != NULL) {
+        place->watch = watch;
+        table_insert(&multi->more, hash, place);
+    }
+    return place;
+}
+
+static uint32_t watched_total(const struct multi *multi)
+{
+    return multi->watched_count + (uint32_t)table_count(&multi->more);
 }
 
 bool multi_watch(struct session *session, struct slice key, int64_t now_ms)
@@ -401,21 +462,60 @@ bool multi_watch(struct session *session, struct slice key, int64_t now_ms)
     if (watch == NULL) {
         return false;
     }
-    struct watched *place = watched_place(multi->watched, multi->watched_cap, watch);
-    if (place->watch != NULL) {
+    bool is_known;
+    struct watched *place = watched_take(multi, watch, &is_known);
+    if (is_known || place == NULL) {
         db_unwatch(session->db, watch);
-        return true;
+        return is_known;
     }
+    const struct value *value = peek(session->db, key, now_ms);
     *place = (struct watched){.watch = watch,
                               .db = session->db,
                               .key = db_watch_key(watch),
                               .version = db_watch_version(watch),
-                              .was_live = is_live(session->db, key, now_ms)};
-    session->exec->watching_sessions += multi->watched_count == 0;
+                              .was_live = is_live(value, now_ms),
+                              .was_volatile = value != NULL && value_has_expire(value)};
+    session->exec->watching_sessions += watched_total(multi) == 1;
     session->exec->watched_keys++;
-    multi->watched_count++;
     charge(session, WATCH_COST + key.len);
+    if (table_count(&multi->more) != 0) {
+        charge(session, sizeof(*place));
+        multi->more_memory += sizeof(*place) + WATCH_COST + key.len;
+    }
     return true;
+}
+
+/* What is in the table, on its way to be forgotten. */
+struct watched_drop {
+    struct work_job job;
+    struct table_drain drain;
+};
+
+static void drop_watched(void *context, void *entry)
+{
+    struct watched *watched = entry;
+    (void)context;
+    db_unwatch(watched->db, watched->watch);
+    mem_free_sized(watched, sizeof(*watched));
+}
+
+static bool drop_watched_step(struct work_job *job)
+{
+    struct watched_drop *drop = LIST_OWNER(job, struct watched_drop, job);
+    if (!table_drain_step(&drop->drain, drop_watched, NULL, DROP_SLICE)) {
+        return false;
+    }
+    mem_free_sized(drop, sizeof(*drop));
+    return true;
+}
+
+static void clear_more(struct session *session, struct multi *multi)
+{
+    struct watched_drop *drop = mem_zalloc(sizeof(*drop));
+    discharge(session, multi->more_memory);
+    multi->more_memory = 0;
+    table_drain_begin(&drop->drain, &multi->more);
+    work_add(session->exec->work, &drop->job, drop_watched_step);
 }
 
 static void watched_clear(struct session *session, struct multi *multi)
@@ -431,9 +531,12 @@ static void watched_clear(struct session *session, struct multi *multi)
             watched->watch = NULL;
         }
     }
-    session->exec->watched_keys -= multi->watched_count;
+    session->exec->watched_keys -= watched_total(multi);
     session->exec->watching_sessions--;
     multi->watched_count = 0;
+    if (table_count(&multi->more) != 0) {
+        clear_more(session, multi);
+    }
 }
 
 void multi_unwatch(struct session *session)
@@ -451,10 +554,23 @@ static bool has_changed(const struct watched *watched, int64_t now_ms)
     if (changes > 1 || (changes == 1 && watched->was_live)) {
         return true;
     }
-    if (changes == 0 && !watched->was_live) {
+    if (changes == 0 && !(watched->was_live && watched->was_volatile)) {
         return false;
     }
-    return is_live(watched->db, watched->key, now_ms) != watched->was_live;
+    return is_live(peek(watched->db, watched->key, now_ms), now_ms) != watched->was_live;
+}
+
+static bool have_more_changed(const struct multi *multi, int64_t now_ms)
+{
+    struct table_iterator iterator;
+    const struct watched *watched;
+    table_iterate(&multi->more, &iterator);
+    while ((watched = table_next(&iterator)) != NULL) {
+        if (has_changed(watched, now_ms)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* ---- The commands' part ---- */
@@ -505,7 +621,7 @@ enum multi_verdict multi_verdict(const struct session *session, int64_t now_ms)
             return MULTI_CHANGED;
         }
     }
-    return MULTI_FREE;
+    return have_more_changed(multi, now_ms) ? MULTI_CHANGED : MULTI_FREE;
 }
 
 static void prefetch_ahead(const struct session *session, const struct multi *multi, uint32_t at)

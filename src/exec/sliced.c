@@ -385,8 +385,8 @@ static bool hold_keys(struct sliced *sliced)
 {
     struct keyspace *keyspace = sliced->exec->keyspace;
     struct key_position few[EXEC_KEYS_INLINE];
-    struct key_position *more;
-    uint32_t count = exec_find_pins(&sliced->call, few, &more);
+    struct key_position *more = NULL;
+    uint32_t count = sliced->is_bare ? 0 : exec_find_pins(&sliced->call, few, &more);
     const struct key_position *keys = more != NULL ? more : few;
     bool shows_expired = show_expired_to(sliced, keyspace);
     bool is_free = !sliced_is_barred(sliced, keys, count);
@@ -521,6 +521,15 @@ bool call_slice_slow(struct call *call, enum slice_mode mode)
     sliced_await(sliced, call, mode);
     exec_sliced_start_later(call->exec);
     return true;
+}
+
+bool call_slice_bare_slow(struct call *call)
+{
+    bool is_later = call_slice_slow(call, SLICE_READS);
+    if (is_later && call->sliced != NULL) {
+        call->sliced->is_bare = true;
+    }
+    return is_later;
 }
 
 /* ---- For those who wait ---- */

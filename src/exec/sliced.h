@@ -44,6 +44,7 @@ enum slice_mode {
 };
 
 bool call_slice_slow(struct call *call, enum slice_mode mode);
+bool call_slice_bare_slow(struct call *call);
 bool call_yield_slow(struct call *call, bool may_send);
 bool call_edit_yield_slow(struct call *call, uint32_t index, struct place *place);
 
@@ -55,6 +56,13 @@ static inline bool call_slice(struct call *call, size_t size)
     return __builtin_expect(size > SLICED_SIZE_MIN, 0) &&
            call_slice_slow(call,
                            (call->command->flags & CMD_WRITE) != 0 ? SLICE_WRITES : SLICE_READS);
+}
+
+/* The same for a command of which others may see, and change, anything between two steps: it holds
+ * none of its keys. */
+static inline bool call_slice_bare(struct call *call, size_t size)
+{
+    return __builtin_expect(size > SLICED_SIZE_MIN, 0) && call_slice_bare_slow(call);
 }
 
 /* The same for a command that changes its keys in place, a step at a time. Nothing that it replies
@@ -135,6 +143,12 @@ static inline bool call_yield(struct call *call)
 static inline bool call_yield_at(struct call *call, size_t step)
 {
     return step % SLICED_STEP != 0 || call_yield(call);
+}
+
+/* Between two of the keys that a command names: stops only where it has said call_slice_keys. */
+static inline bool call_yield_keys_at(struct call *call, size_t step)
+{
+    return call->args.count <= SLICED_SIZE_MIN || call_yield_at(call, step);
 }
 
 /* Whether what follows may also stop in the middle of copying, comparing or summing up something

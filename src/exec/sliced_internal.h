@@ -45,6 +45,7 @@ struct sliced {
     struct key_set keys; /* Of a crowd; see sliced_crowd.c. */
     struct key_row run;  /* What is not in it yet. */
     bool is_crowd;
+    bool is_bare; /* Holds nothing. */
     bool has_begun;
     bool is_inside;    /* Is what runs just now. */
     bool is_resting;   /* Until its client has read. */
