@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "commands/commands.h"
 #include "exec/exec.h"
+#include "exec/sliced.h"
 #include "exec/syntax.h"
 
 /* ---- Lists of words ---- */
@@ -532,6 +533,9 @@ static void reply_keys(struct call *call, const struct command *row, bool has_fl
         if (has_flags) {
             reply_key_flags(call->out, keys[i].spec);
         }
+        if (!call_yield_sending_at(call, (size_t)i)) {
+            break;
+        }
     }
     mem_free(keys);
 }
@@ -549,6 +553,9 @@ static bool has_keys(const struct command *row)
 static void getkeys(struct call *call, bool has_flags)
 {
     uint32_t count = call->args.count - 2;
+    if (call_slice_bare(call, count)) {
+        return;
+    }
     const struct command_entry *entry = exec_lookup(call->exec, call->args.at + 2, count);
     if (entry == NULL) {
         reply_error(call->out, "ERR Invalid command specified");

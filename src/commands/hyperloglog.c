@@ -168,27 +168,41 @@ static void pfadd_run(struct call *call)
 
 /* ---- PFCOUNT and PFMERGE ---- */
 
-/* Merges the keys from `first` on. False: the error is in the reply. */
+/* Merges the key at `index`, if it is there. False: the error is in the reply. */
+static bool merge_key(struct call *call, uint32_t index, uint8_t registers[HLL_REGISTERS],
+                      bool *has_dense)
+{
+    struct value *value;
+    struct slice bytes;
+    if (!call_find(call, index, VALUE_STRING, &value)) {
+        return false;
+    }
+    if (value == NULL) {
+        return true;
+    }
+    if (!hll_of(call, value, &bytes)) {
+        return false;
+    }
+    *has_dense |= hll_is_dense(bytes);
+    if (!hll_merge(registers, bytes)) {
+        reply_error(call->out, ERR_CORRUPT);
+        return false;
+    }
+    return true;
+}
+
+/* Merges the keys from `first` on. False: that will be done later, or the error is in the reply. */
 static bool merge_keys(struct call *call, uint32_t first, uint8_t registers[HLL_REGISTERS],
                        bool *has_dense)
 {
+    uint32_t end = call->args.count;
+    if (call_slice_keys(call, (struct key_row){.first = first, .step = 1, .end = end})) {
+        return false;
+    }
     memset(registers, 0, HLL_REGISTERS);
     *has_dense = false;
-    for (uint32_t i = first; i < call->args.count; i++) {
-        struct value *value;
-        struct slice bytes;
-        if (!call_find(call, i, VALUE_STRING, &value)) {
-            return false;
-        }
-        if (value == NULL) {
-            continue;
-        }
-        if (!hll_of(call, value, &bytes)) {
-            return false;
-        }
-        *has_dense |= hll_is_dense(bytes);
-        if (!hll_merge(registers, bytes)) {
-            reply_error(call->out, ERR_CORRUPT);
+    for (uint32_t i = first; i < end; i++) {
+        if (!merge_key(call, i, registers, has_dense) || !call_yield(call)) {
             return false;
         }
     }
@@ -396,7 +410,7 @@ static const struct command hyperloglog_rows[] = {
     {.name = "pfcount",
      .run = pfcount_run,
      .arity = -2,
-     .flags = CMD_READONLY,
+     .flags = CMD_READONLY | CMD_SLICES_KEYS,
      .categories = ACL_HYPERLOGLOG,
      .keys = {{.first = 1,
                .last = -1,
@@ -412,7 +426,7 @@ static const struct command hyperloglog_rows[] = {
     {.name = "pfmerge",
      .run = pfmerge_run,
      .arity = -2,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_HYPERLOGLOG,
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_ACCESS | KEY_USE_INSERT},
               {.first = 2, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},

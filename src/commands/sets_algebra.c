@@ -11,6 +11,10 @@
  * have a worst case of sets times members; when that is dearer than building a table of the result
  * (the cost of lookups is known), they build the table. Nothing else is ever held twice.
  *
+ * With more than SLICED_SIZE_MIN sets nothing is sorted, which could not be done in slices, and a
+ * union builds its table. The keys are held as a crowd then (exec/sliced_crowd.c), so their values
+ * stay where they are though they are not pinned.
+ *
  * A stored result is built apart, so it may be one of its own operands, and want of memory changes
  * nothing. Its size is counted first, so that its table need not grow: members come in the order of
  * their hashes, which is the worst for a table that has to split. */
@@ -71,8 +75,18 @@ static bool operands_init(struct call *call, struct operands *operands, uint32_t
         }
         operands->at[i] =
             (struct operand){.value = value, .count = value == NULL ? 0 : set_count(value)};
+        if (!call_yield_keys_at(call, i)) {
+            operands_deinit(operands);
+            return false;
+        }
     }
     return true;
+}
+
+/* Too many to be sorted, or looked at in one step. */
+static bool are_many(const struct operands *operands)
+{
+    return operands->count > SLICED_SIZE_MIN;
 }
 
 static int compare_counts(const void *a, const void *b)
@@ -85,6 +99,31 @@ static int compare_counts(const void *a, const void *b)
 static int compare_counts_down(const void *a, const void *b)
 {
     return compare_counts(b, a);
+}
+
+/* The smallest set comes first. */
+static void least_first(struct operands *operands)
+{
+    if (!are_many(operands)) {
+        qsort(operands->at, operands->count, sizeof(struct operand), compare_counts);
+        return;
+    }
+    size_t least = 0;
+    for (size_t i = 1; i < operands->count; i++) {
+        least = operands->at[i].count < operands->at[least].count ? i : least;
+    }
+    struct operand first = operands->at[least];
+    operands->at[least] = operands->at[0];
+    operands->at[0] = first;
+}
+
+/* From the one at `from` on the largest come first, unless they are many. */
+static void largest_first(struct operands *operands, size_t from)
+{
+    if (!are_many(operands)) {
+        qsort(operands->at + from, operands->count - from, sizeof(struct operand),
+              compare_counts_down);
+    }
 }
 
 /* ---- Sinks ---- */
@@ -142,6 +181,19 @@ struct filter {
     bool is_in; /* Keep what every one has; else, what none has. */
 };
 
+/* Keeps what passes; returns how many that are. May yield between two of many sets. */
+static size_t keep_filtered(struct call *call, const struct filter *filter,
+                            struct set_item items[BATCH], size_t count)
+{
+    for (size_t i = 0; i < filter->count && count > 0; i++) {
+        if (filter->at[i].value != NULL) {
+            count = set_keep(filter->at[i].value, items, count, filter->is_in);
+        }
+        (void)call_yield_keys_at(call, i); /* The next that counts says whether to give up. */
+    }
+    return count;
+}
+
 /* Walks a set and gives the sink what passes. False: the sink wants no more. May yield. */
 static bool walk_filtered(struct call *call, const struct value *value, const struct filter *filter,
                           struct sink *sink)
@@ -154,11 +206,7 @@ static bool walk_filtered(struct call *call, const struct value *value, const st
         if (count == 0) {
             return true;
         }
-        for (size_t i = 0; i < filter->count && count > 0; i++) {
-            if (filter->at[i].value != NULL) {
-                count = set_keep(filter->at[i].value, items, count, filter->is_in);
-            }
-        }
+        count = keep_filtered(call, filter, items, count);
         if (count > 0 && !sink->take(sink, items, count)) {
             return false;
         }
@@ -208,7 +256,7 @@ static void side_deinit(struct sink *side, struct call *call, struct sink *sink)
 
 static void set_intersect(struct call *call, struct operands *operands, struct sink *sink)
 {
-    qsort(operands->at, operands->count, sizeof(struct operand), compare_counts);
+    least_first(operands);
     if (operands->at[0].count == 0) {
         return;
     }
@@ -232,14 +280,17 @@ static bool union_is_cheap(const struct operands *operands)
 
 static void set_unite(struct call *call, struct operands *operands, struct sink *sink)
 {
-    qsort(operands->at, operands->count, sizeof(struct operand), compare_counts_down);
-    bool is_cheap = sink->take == sink_store || union_is_cheap(operands);
+    largest_first(operands, 0);
+    bool is_cheap = sink->take == sink_store || (!are_many(operands) && union_is_cheap(operands));
     struct sink side = {0};
     if (!is_cheap && !side_init(&side, call, operands->at[0].count)) {
         sink->has_failed = true;
         return;
     }
-    for (size_t i = 0; i < operands->count && operands->at[i].count > 0; i++) {
+    for (size_t i = 0; i < operands->count; i++) {
+        if (operands->at[i].count == 0) {
+            continue;
+        }
         struct filter filter = {.at = operands->at, .count = i};
         bool must_filter = is_cheap && sink->take != sink_store; /* A stored set filters itself. */
         filter.count = must_filter ? i : 0;
@@ -253,13 +304,14 @@ static void set_unite(struct call *call, struct operands *operands, struct sink 
 }
 
 /* The same for a difference: all of the first, or lookups of it in the others. */
-static bool difference_is_cheap(const struct operands *operands)
+static bool difference_is_cheap(struct call *call, const struct operands *operands)
 {
     size_t cost = 0;
     size_t members = operands->at[0].count;
     for (size_t i = 1; i < operands->count; i++) {
         cost += operands->at[i].count == 0 ? 0 : set_lookup_cost(operands->at[i].value);
         members += operands->at[i].count;
+        (void)call_yield_keys_at(call, i); /* The next that counts says whether to give up. */
     }
     return operands->at[0].count * cost <= members * BUILD_COST;
 }
@@ -267,9 +319,12 @@ static bool difference_is_cheap(const struct operands *operands)
 static void subtract_others(struct call *call, struct operands *operands, struct sink *side)
 {
     size_t seen = 0;
-    for (size_t i = 1; i < operands->count && operands->at[i].count > 0; i++) {
+    for (size_t i = 1; i < operands->count; i++) {
         struct set_walk walk;
         struct set_item item;
+        if (operands->at[i].count == 0) {
+            continue;
+        }
         set_walk_begin(&walk, operands->at[i].value);
         while (set_walk_next(&walk, &item)) {
             set_remove(&side->result, &item);
@@ -287,8 +342,8 @@ static void set_subtract(struct call *call, struct operands *operands, struct si
     if (first->count == 0) {
         return;
     }
-    qsort(operands->at + 1, operands->count - 1, sizeof(struct operand), compare_counts_down);
-    if (difference_is_cheap(operands)) {
+    largest_first(operands, 1);
+    if (difference_is_cheap(call, operands)) {
         struct filter filter = {.at = operands->at + 1, .count = operands->count - 1};
         walk_filtered(call, first->value, &filter, sink);
         return;
@@ -324,7 +379,11 @@ static size_t operands_size(enum algebra algebra, const struct operands *operand
 static bool algebra_begin(struct call *call, enum algebra algebra, struct operands *operands,
                           uint32_t first, size_t count)
 {
-    if (!operands_init(call, operands, first, count)) {
+    struct key_row keys = {.first = first,
+                           .step = 1,
+                           .end = first + (uint32_t)count,
+                           .also = (call->command->flags & CMD_WRITE) != 0 ? 1 : 0};
+    if (call_slice_keys(call, keys) || !operands_init(call, operands, first, count)) {
         return false;
     }
     if (call_slice(call, operands_size(algebra, operands))) {
@@ -435,7 +494,7 @@ static size_t result_expect(struct call *call, enum algebra algebra, struct oper
     if (algebra == UNION) {
         return most;
     }
-    if (algebra == INTERSECTION || difference_is_cheap(operands)) {
+    if (algebra == INTERSECTION || difference_is_cheap(call, operands)) {
         operate(call, algebra, operands, &counter);
     }
     return counter.count;
@@ -516,7 +575,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sinter",
      .run = sinter_run,
      .arity = -2,
-     .flags = CMD_READONLY,
+     .flags = CMD_READONLY | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.0.0",
@@ -528,7 +587,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sintercard",
      .run = sintercard_run,
      .arity = -3,
-     .flags = CMD_READONLY,
+     .flags = CMD_READONLY | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .is_counted = true, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "7.0.0",
@@ -539,7 +598,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sinterstore",
      .run = sinterstore_run,
      .arity = -3,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .access = KEY_RW, .use = KEY_USE_UPDATE},
               {.first = 2, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
@@ -551,7 +610,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sunion",
      .run = sunion_run,
      .arity = -2,
-     .flags = CMD_READONLY,
+     .flags = CMD_READONLY | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.0.0",
@@ -563,7 +622,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sunionstore",
      .run = sunionstore_run,
      .arity = -3,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .access = KEY_OW, .use = KEY_USE_UPDATE},
               {.first = 2, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
@@ -575,7 +634,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sdiff",
      .run = sdiff_run,
      .arity = -2,
-     .flags = CMD_READONLY,
+     .flags = CMD_READONLY | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},
      .since = "1.0.0",
@@ -587,7 +646,7 @@ static const struct command sets_algebra_rows[] = {
     {.name = "sdiffstore",
      .run = sdiffstore_run,
      .arity = -3,
-     .flags = CMD_WRITE | CMD_DENY_OOM,
+     .flags = CMD_WRITE | CMD_DENY_OOM | CMD_SLICES_KEYS,
      .categories = ACL_SET,
      .keys = {{.first = 1, .access = KEY_OW, .use = KEY_USE_UPDATE},
               {.first = 2, .last = -1, .access = KEY_RO, .use = KEY_USE_ACCESS}},

@@ -25,8 +25,11 @@ static void xdel_run(struct call *call)
         reply_integer(call->out, 0);
         return;
     }
+    if (call_slice_editing(call, call->args.count)) {
+        return;
+    }
     for (uint32_t i = 2; i < call->args.count; i++) {
-        if (!streams_id(call, i, &id)) {
+        if (!streams_id(call, i, &id) || !call_edit_yield_at(call, 1, &place, i)) {
             return;
         }
     }
@@ -34,9 +37,12 @@ static void xdel_run(struct call *call)
     for (uint32_t i = 2; i < call->args.count; i++) {
         streams_parse_id(call->args.at[i], &(struct stream_id_form){.missing_seq = 0}, &id);
         deleted += stream_delete(place.value, id);
+        if (!call_edit_yield_at(call, 1, &place, i)) {
+            break;
+        }
     }
     reply_count(call->out, deleted);
-    if (deleted > 0) {
+    if (call_edit_done(call, 1, &place) && deleted > 0) {
         call_changed(call, 1, "xdel");
     }
 }

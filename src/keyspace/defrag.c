@@ -74,10 +74,11 @@ static void defrag_on_value(void *context, void *entry)
     }
 }
 
-/* False: no memory, or somebody reads the value across turns. */
+/* False: no memory, or somebody reads the value across turns (while the keyspace is frozen that may
+ * be any). */
 static bool db_move_value(struct db *db, struct value *value)
 {
-    if (value_is_pinned(value)) {
+    if (value_is_pinned(value) || db->keyspace->is_frozen) {
         return false;
     }
     struct place place = db_place_of(db, db_value_hash(db, value), value);

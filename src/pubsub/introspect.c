@@ -2,6 +2,7 @@
  * is suspended until it is done, and gets its array then. */
 #include "base/glob.h"
 #include "base/mem.h"
+#include "exec/sliced.h"
 #include "pubsub/pubsub_internal.h"
 
 /* ---- CHANNELS ---- */
@@ -132,11 +133,17 @@ static void shardchannels_run(struct call *call)
 static void count_topics(struct call *call, enum topic_kind kind)
 {
     struct pubsub *pubsub = call->family;
+    if (call_slice_bare(call, call->args.count)) {
+        return;
+    }
     reply_array(call->out, (call->args.count - 2) * 2);
     for (uint32_t i = 2; i < call->args.count; i++) {
         struct slice name = call->args.at[i];
         reply_bulk(call->out, name);
         reply_integer(call->out, topic_live_count(pubsub, topic_find(pubsub, kind, name)));
+        if (!call_yield_sending_at(call, i)) {
+            return;
+        }
     }
 }
 

@@ -128,6 +128,62 @@ class Replies(Case):
             conn.send_command("MGET", *KEYS)
             self.assertEqual(conn.call("DEL", *KEYS), COUNT)
 
+    def test_elements_of_many_keys_are_counted(self):
+        for n in (0, 1500, COUNT - 1):
+            self.call("PFADD", KEYS[n], *["%d:%d" % (n, m) for m in range(100)])
+        self.assertAlmostEqual(self.call("PFCOUNT", *KEYS), 300, delta=20)
+        self.assertEqual(self.call("PFMERGE", "all", *KEYS), "OK")
+        self.assertAlmostEqual(self.call("PFCOUNT", "all"), 300, delta=20)
+        self.call("RPUSH", KEYS[-1] + b"0", "a")
+        for name in ("PFCOUNT", "PFMERGE"):
+            self.assert_error(self.call(name, *KEYS, KEYS[-1] + b"0"), "WRONGTYPE")
+
+    def test_entries_leave_a_stream(self):
+        with self.connect(timeout=60) as conn:
+            conn.pipeline([("XADD", "stream", "%d-1" % (n + 1), "f", "v") for n in range(COUNT)])
+        ids = ["%d-1" % (n + 1) for n in range(COUNT)]
+        self.assert_error(self.call("XDEL", "stream", *ids, "x"), "ERR Invalid stream ID")
+        self.assertEqual(self.call("XLEN", "stream"), COUNT)
+        self.assertEqual(self.call("XDEL", "stream", *ids[500:], "77777"), COUNT - 500)
+        self.assertEqual(self.call("XDEL", "stream", *ids), 500)
+        self.assertEqual(self.call("XLEN", "stream"), 0)
+        self.assertEqual(self.call("XDEL", "absent", *ids), 0)
+
+    def test_words_are_told_one_by_one(self):
+        with self.connect(timeout=60) as listener:
+            listener.call("SUBSCRIBE", KEYS[7])
+            reply = self.call("PUBSUB", "NUMSUB", *KEYS)
+            self.assertEqual(reply[::2], KEYS)
+            self.assertEqual([n for n, count in enumerate(reply[1::2]) if count], [7])
+        self.assertEqual(self.call("COMMAND", "GETKEYS", "MSET", *pairs("v")), KEYS)
+        self.assertEqual([key for key, _ in self.call("COMMAND", "GETKEYSANDFLAGS", "DEL", *KEYS)], KEYS)
+
+    def test_sets_are_combined(self):
+        for n, key in enumerate(KEYS):
+            if n % 3 == 0:
+                self.call("SADD", key, "all", n % 10, *range(n % 7))
+        third = KEYS[::3]
+        union = sorted([b"all"] + [b"%d" % n for n in range(10)])
+        self.assertEqual(sorted(self.call("SUNION", *KEYS)), union)
+        self.assertEqual(self.call("SUNIONSTORE", "to", *KEYS), 11)
+        self.assertEqual(sorted(self.call("SMEMBERS", "to")), union)
+        self.assertEqual(self.call("SINTER", *third), [b"all"])
+        self.assertEqual(self.call("SINTER", *KEYS), [])
+        self.assertEqual(self.call("SINTERCARD", len(third), *third, "LIMIT", 5), 1)
+        self.assertEqual(self.call("SINTERSTORE", "to", *third), 1)
+        self.call("SADD", "first", "mine", "all", 3)
+        self.assertEqual(self.call("SDIFF", "first", *KEYS), [b"mine"])
+        self.assertEqual(self.call("SDIFFSTORE", KEYS[0], "first", *KEYS[1:]), 1)
+        self.assertEqual(self.call("SMEMBERS", KEYS[0]), [b"mine"])
+        self.call("SADD", "large", *range(5000))
+        self.assertEqual(self.call("SCARD", "large") - len(self.call("SDIFF", "large", *KEYS)), 10)
+        self.assertEqual(len(self.call("SUNION", *KEYS, "large")), 5002)
+        self.call("SET", "text", "x")
+        for name in ("SUNION", "SINTER", "SDIFF"):
+            self.assert_error(self.call(name, *KEYS, "text"), "WRONGTYPE")
+        self.assertEqual(self.call("SINTERSTORE", "to", *KEYS), 0)
+        self.assertEqual(self.call("EXISTS", "to"), 0)
+
     def test_memory_that_is_short(self):
         self.call("CONFIG", "SET", "maxmemory", 1)
         self.assert_error(self.call("MSET", *pairs("v")), "OOM command not allowed")
@@ -163,7 +219,7 @@ class Between(Case):
                           self.call("EVAL_RO", script, 0), self.call("EVAL", script, 2, KEYS[0], KEYS[-1])):
                 self.assertEqual(len(set(reply)), 1, reply[:10])
             for reply, most in ((self.call("DBSIZE"), COUNT), (self.call("EXISTS", *KEYS), COUNT),
-                                (self.call("EXISTS", *few), 3), (len(self.call("KEYS", "*")), COUNT)):
+                                (self.call("EXISTS", *few), 3)):
                 self.assertIn(reply, (0, most))
             with self.connect() as conn:
                 replies = conn.pipeline([("MULTI",), ("GET", KEYS[-1]), ("GET", KEYS[0]), ("DBSIZE",), ("EXEC",)])[-1]
@@ -181,6 +237,28 @@ class Between(Case):
             for _ in range(20):
                 reply = self.call("SORT", "members", "BY", "nosort", "GET", "key:*")
                 self.assertEqual(len(set(reply)), 1, reply)
+
+    def test_sets_are_combined_while_others_change_them(self):
+        for key in KEYS[::2]:
+            self.call("SADD", key, "all", key)
+        whole = sorted([b"all"] + KEYS[::2])
+
+        def other(conn):
+            conn.pipeline([("MULTI",), ("SMOVE", KEYS[0], KEYS[-2], KEYS[0]), ("EXEC",)])
+            conn.call("SMOVE", KEYS[-2], KEYS[0], KEYS[0])
+            conn.call("SADD", "apart", "a")
+
+        def flusher(conn):
+            conn.call("SELECT", 1)
+            conn.pipeline([("SADD", key, "all") for key in KEYS[:1100]])
+            self.assertIn(conn.call("SUNION", *KEYS), ([b"all"], []))
+            conn.call("FLUSHDB")
+
+        with Other(self.server, other), Other(self.server, flusher):
+            for _ in range(20):
+                self.assertEqual(sorted(self.call("SUNION", *KEYS)), whole)
+                self.assertEqual(self.call("SUNIONSTORE", "to", *KEYS), len(whole))
+                self.assertEqual(self.call("SINTERSTORE", "one", *KEYS[::2]), 1)
 
     def test_a_reader_of_all_sees_what_others_change_whole(self):
         def other(conn):
@@ -340,6 +418,92 @@ class Between(Case):
             with server.connect(timeout=60) as conn:
                 self.assertEqual(len(set(conn.call("MGET", *KEYS))), 1)
                 self.assertIn(conn.call("DBSIZE"), (0, COUNT))
+
+
+class Watched(Case):
+    """WATCH of thousands of keys."""
+
+    def queue(self, conn):
+        self.assertEqual(conn.pipeline([("MULTI",), ("INCR", "n")]), ["OK", "QUEUED"])
+
+    def watched_keys(self):
+        info = self.call("INFO", "clients").decode()
+        return [int(line.split(":")[1]) for line in info.splitlines() if line.startswith("total_watched_keys:")]
+
+    def test_each_of_them_counts(self):
+        self.call("MSET", *pairs("v", KEYS[::2]))
+        with self.connect(timeout=60) as conn:
+            for key in [KEYS[0], KEYS[1], KEYS[-2], KEYS[-1]] + random.sample(KEYS, 20):
+                for change in (("SET", key, "w"), ("DEL", key)):
+                    self.assertEqual(conn.call("WATCH", *KEYS), "OK")
+                    self.queue(conn)
+                    is_change = self.call(*change) != 0
+                    self.assertEqual(conn.call("EXEC") is None, is_change, change)
+            self.assertEqual(conn.call("WATCH", *KEYS), "OK")
+            self.call("SET", "apart", "w")
+            self.queue(conn)
+            self.assertNotEqual(conn.call("EXEC"), None)
+
+    def test_each_is_watched_once_and_forgotten(self):
+        with self.connect(timeout=60) as conn, self.connect(timeout=60) as other:
+            for _ in range(3):
+                self.assertEqual(conn.call("WATCH", *KEYS[:2000], *KEYS), "OK")
+            other.call("WATCH", *KEYS[1000:])
+            for n in (0, 1, 2000, COUNT - 1):
+                other.call("WATCH", KEYS[n])
+            if self.watched_keys():
+                self.assertEqual(self.watched_keys(), [COUNT + COUNT - 1000 + 2])
+            self.assertEqual(conn.call("UNWATCH"), "OK")
+            self.call("SET", KEYS[5], "changed")
+            self.queue(conn)
+            self.assertEqual(len(conn.call("EXEC")), 1)
+            self.call("SET", KEYS[2500], "changed")
+            self.queue(other)
+            self.assertIsNone(other.call("EXEC"))
+            if self.watched_keys():
+                self.assertEqual(self.watched_keys(), [0])
+            other.call("WATCH", *KEYS)
+            self.queue(other)
+            self.assertEqual(other.call("DISCARD"), "OK")
+            other.call("WATCH", *KEYS)
+
+    def test_what_expires_has_changed(self):
+        with self.connect(timeout=60) as conn:
+            self.call("SET", KEYS[2900], "v", "PX", 300)
+            conn.call("WATCH", *KEYS)
+            self.queue(conn)
+            wait_until(lambda: self.call("EXISTS", KEYS[2900]) == 0)
+            self.assertIsNone(conn.call("EXEC"))
+            self.call("SET", KEYS[2900], "v")
+            conn.call("WATCH", *KEYS)
+            self.queue(conn)
+            self.call("PEXPIRE", KEYS[2900], 100000)
+            self.assertIsNone(conn.call("EXEC"))
+
+    def test_others_change_them_meanwhile(self):
+        def other(conn):
+            conn.call("MSET", *pairs("v", KEYS[::3]))
+            conn.call("INCR", "counter")
+
+        with Other(self.server, other), self.connect(timeout=60) as conn:
+            for _ in range(20):
+                conn.call("WATCH", *KEYS, "counter")
+                counter = int(conn.call("GET", "counter") or 0)
+                conn.pipeline([("MULTI",), ("SET", "counter", counter), ("SET", "done", counter)])
+                if conn.call("EXEC") is not None:
+                    self.assertGreaterEqual(int(self.call("GET", "counter")), counter)
+
+    def test_who_leaves_in_the_middle(self):
+        for n in range(20):
+            doer = self.connect(timeout=60)
+            doer.send_command("WATCH", *KEYS)
+            if n % 2:
+                self.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            doer.close()
+            self.call("SET", KEYS[n], "x")
+        wait_until(lambda: len(self.call("CLIENT", "LIST").splitlines()) == 1)
+        if self.watched_keys():
+            self.assertEqual(self.watched_keys(), [0])
 
 
 class Replicas(Case):
