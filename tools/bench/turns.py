@@ -217,6 +217,10 @@ def field(index):
     return (b"field:%d" % index, b"value:%d" % index)
 
 
+def key(index):
+    return (b"field:%d" % index,)
+
+
 def member(index):
     return (b"member:%d" % index,)
 
@@ -308,6 +312,11 @@ def cases():
         ("HSET of so many fields", 1000000, nothing, naming("HSET", "to", element=field)),
         ("ZADD of so many members", 1000000, nothing, naming("ZADD", "to", element=scored)),
         ("RPUSH of so many elements", 1000000, nothing, naming("RPUSH", "to", element=member)),
+        ("MSET of so many keys", 100000, nothing, naming("MSET", element=field)),
+        ("MGET of so many keys", 100000, naming("MSET", element=field), naming("MGET", element=key)),
+        ("DEL of so many keys", 100000, naming("MSET", element=field), naming("DEL", element=key)),
+        ("WATCH of so many keys", 100000, nothing, naming("WATCH", element=key)),
+        ("SUNION of so many keys", 100000, nothing, naming("SUNION", element=key)),
         ("a wrong number of arguments", 1000000, nothing, refused(naming("PING", element=member))),
         ("MULTI, INCR so many times, DISCARD", 1000000, nothing, queued("DISCARD")),
         ("fields that expire at once", 1000000, collections("hash"), waited_fields),
