@@ -424,8 +424,22 @@ class Others(Sliced):
 class Turns(Sliced):
     """What a command met when it came may have changed when its turn comes."""
 
-    def wait_for_blocked(self, count):
-        wait_until(lambda: self.call("CLIENT", "LIST").count(b" flags=b ") == count, 60, "%d who wait" % count)
+    def send_and_see_it_arrive(self, conns, *commands):
+        """Sends each its command and waits until the server has them: as many bytes as they and the questions have."""
+        asking = len(encode("INFO"))
+        expected = int(self.info("total_net_input_bytes"))
+        for conn, words in zip(conns, commands):
+            conn.send_command(*words)
+            expected += len(encode(*words))
+        asked = 0
+
+        def are_there():
+            nonlocal asked
+            asked += 1
+            return int(self.info("total_net_input_bytes")) >= expected + asked * asking
+
+        wait_until(are_there, 60, "the arrival of %d commands" % len(commands))
+        self.assertEqual(self.call("PING"), "PONG")
 
     def test_copy_takes_what_is_there_when_its_turn_comes(self):
         """So many are at work that one more has to wait for its turn, and holds nothing meanwhile."""
@@ -434,12 +448,10 @@ class Turns(Sliced):
                       ("HSET", "hash", "f", "v")):
             self.call("HSET", "hash", *[word for m in self.members[:3000] for word in (m, "v")])
             self.call("DEBUG", "PAUSE-SLICES", 1)
-            for n, conn in enumerate(busy):
-                conn.send_command("COPY", "set", "to:%d" % n, "REPLACE")
-            self.wait_for_blocked(len(busy))
+            copies = [("COPY", "set", "to:%d" % n, "REPLACE") for n in range(len(busy))]
+            self.send_and_see_it_arrive(busy, *copies)
             with self.connect() as last:
-                last.send_command("COPY", "hash", "to")
-                self.wait_for_blocked(len(busy) + 1)
+                self.send_and_see_it_arrive([last], ("COPY", "hash", "to"))
                 self.call("UNLINK", "hash")
                 self.call(*words)
                 self.call("DEBUG", "PAUSE-SLICES", 0)
