@@ -262,8 +262,9 @@ void exec_set_slow_hook(struct exec *exec, exec_slow_fn fn, void *context, int64
 typedef void (*exec_monitor_fn)(void *context, struct call *call);
 void exec_set_monitor_hook(struct exec *exec, exec_monitor_fn fn, void *context);
 
-/* After each command that reads keys, while set (client-side caching); NULL switches off. `client`
- * is the session that sent it, also when a script or EXEC executes it. */
+/* After each command that reads keys, or before the later run of one in slices, while set
+ * (client-side caching); NULL switches off. `client` is the session that sent it, also when a
+ * script or EXEC executes it. */
 typedef void (*exec_read_fn)(void *context, struct session *client, const struct call *call);
 void exec_set_read_hook(struct exec *exec, exec_read_fn fn, void *context);
 

@@ -225,6 +225,9 @@ void exec_aside_free(struct exec *exec);
 
 /* What follows a handler: effect, statistics, hooks. `ns` is how long it took. */
 void exec_call_ended(struct exec *exec, struct call *call, uint64_t ns, uint64_t error_count);
+
+/* Tells the read hook, if there is one and the command reads. */
+void exec_note_read(struct exec *exec, struct session *client, const struct call *call);
 uint64_t exec_ticks_to_ns(const struct exec *exec, uint64_t ticks);
 
 /* sliced.c */

@@ -174,20 +174,25 @@ static void note_slow(struct exec *exec, struct call *call, uint64_t ns)
     exec_note_latency(exec, (call->entry->flags & CMD_FAST) != 0 ? "fast-command" : "command", us);
 }
 
-static void note_reader(struct exec *exec, struct session *client, const struct call *call)
+void exec_note_read(struct exec *exec, struct session *client, const struct call *call)
 {
     if (exec->reader != NULL && (call->entry->flags & CMD_READONLY) != 0) {
         exec->reader(exec->reader_context, client, call);
     }
 }
 
-static void note_watchers(struct exec *exec, struct call *call)
+static void note_monitor(struct exec *exec, struct call *call)
 {
-    struct session *outer = exec_client(exec); /* The call itself is over. */
-    note_reader(exec, outer != NULL ? outer : call->session, call);
     if (exec->monitor != NULL && (call->entry->flags & (CMD_SKIP_MONITOR | CMD_ADMIN)) == 0) {
         exec->monitor(exec->monitor_context, call);
     }
+}
+
+static void note_watchers(struct exec *exec, struct call *call)
+{
+    struct session *outer = exec_client(exec); /* The call itself is over. */
+    exec_note_read(exec, outer != NULL ? outer : call->session, call);
+    note_monitor(exec, call);
 }
 
 /* A counter that went backwards (another core's, on a poor virtual machine) counts as none. */
@@ -238,8 +243,8 @@ static inline void run_call(struct exec *exec, struct call *call)
     exec->current = outer;
     uint64_t end = clock_ticks();
     exec->last_tick = end;
-    if (!LIKELY(call->sliced == NULL)) { /* Its end comes later: exec_call_ended. */
-        note_watchers(exec, call);
+    if (!LIKELY(call->sliced == NULL)) { /* It reads later, and ends: exec_call_ended. */
+        note_monitor(exec, call);
         return;
     }
     call_ended(exec, call, exec_ticks_to_ns(exec, end - start),
@@ -379,7 +384,7 @@ void exec_run_again(struct exec *exec, struct session *session, const struct exe
     if (ns >= exec->watch_ns) {
         note_slow(exec, &call, ns);
     }
-    note_reader(exec, session, &call);
+    exec_note_read(exec, session, &call);
     exec_unit_end_for(exec, session);
     if (exec->current == NULL && (session->flags & SESSION_PUSHED) != 0) {
         session_push_flush(session);

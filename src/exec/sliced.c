@@ -407,6 +407,20 @@ static bool hold_crowd(struct sliced *sliced)
     return is_free;
 }
 
+/* Whoever keeps copies of what he reads hears of changes from here on. What changed while the call
+ * waited, he is about to read; he must not have been told of it already. */
+static void note_read(struct sliced *sliced)
+{
+    struct session *session = sliced->session;
+    if (session == NULL) {
+        return;
+    }
+    uint32_t before = session->flags & SESSION_CACHING;
+    session->flags |= sliced->is_caching ? SESSION_CACHING : 0;
+    exec_note_read(sliced->exec, session, &sliced->call);
+    session->flags = (session->flags & ~(uint32_t)SESSION_CACHING) | before;
+}
+
 /* Takes hold of its keys and begins. False: what it needs is not free. */
 static bool sliced_begin(struct sliced *sliced)
 {
@@ -426,6 +440,7 @@ static bool sliced_begin(struct sliced *sliced)
     }
     list_push_back(&exec->sliced.running, &sliced->link);
     work_add(exec->work, &sliced->job, sliced_on_step);
+    note_read(sliced);
     return true;
 }
 

@@ -44,6 +44,7 @@ struct sliced {
     enum slice_mode mode;
     struct key_set keys; /* Of a crowd; see sliced_crowd.c. */
     struct key_row run;  /* What is not in it yet. */
+    bool is_caching;     /* SESSION_CACHING was set. */
     bool is_crowd;
     bool is_bare; /* Holds nothing. */
     bool has_begun;

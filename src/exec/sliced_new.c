@@ -101,6 +101,7 @@ struct sliced *sliced_try_new(struct call *call)
     }
     sliced->exec = call->exec;
     sliced->session = call->session;
+    sliced->is_caching = (call->session->flags & SESSION_CACHING) != 0;
     list_init(&sliced->job.link);
     list_init(&sliced->link);
     reply_init(&sliced->out, call->out->pool);

@@ -1,4 +1,6 @@
 """Client-side caching: who is told which keys are invalid, in every mode and both protocols."""
+import re
+
 from harness import Case, Error, Push, Set, main, wait_until
 
 SWITCH = " mode before disabling tracking for this client, and then re-enabling it with a different mode."
@@ -288,6 +290,49 @@ class Broadcast(Tracking):
         self.assertEqual(conn.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "ab", "PREFIX", "abc"),
                          Error(text % ("ab", "another provided", "abc")))
         self.assertEqual(conn.call("CLIENT", "TRACKINGINFO")[b"prefixes"], [b"foo"])
+
+
+class Long(Tracking):
+    """Commands that wait for their turn, and read what has changed meanwhile."""
+    args = ("--enable-debug-command", "local")
+
+    def processed(self):
+        return int(re.search(rb"total_commands_processed:(\d+)", self.call("INFO", "stats"))[1])
+
+    def send_and_wait(self, conn, *words):
+        """Sends a command and waits until the server has seen it, if not more."""
+        before, looks = self.processed(), [0]
+        conn.send_command(*words)
+
+        def is_seen():
+            looks[0] += 1
+            return self.processed() > before + looks[0]
+        wait_until(is_seen, what="the server's look at %s" % words[0])
+
+    def test_what_changes_before_it_is_read_is_told_when_it_changes_again(self):
+        if not self.is_ouro():
+            self.skipTest("there no command waits")
+        keys = ["k:%d" % n for n in range(2000)]
+        self.call("SADD", "set", *range(5000))
+        with self.connect() as store:
+            for mode in ((), ("OPTIN",), ("OPTOUT",)):
+                self.call("SET", "k:7", "old")
+                conn = self.client("ON", *mode)
+                self.call("DEBUG", "PAUSE-SLICES", 1)
+                self.send_and_wait(store, "SUNIONSTORE", "to", "set")
+                if mode == ("OPTIN",):
+                    conn.call("CLIENT", "CACHING", "YES")
+                self.send_and_wait(conn, "MGET", *keys, "to")
+                self.call("SET", "k:7", "new")
+                self.call("DEBUG", "PAUSE-SLICES", 0)
+                self.assertEqual(store.read(), 5000)
+                while isinstance(reply := conn.read(), Push):
+                    pass
+                self.assertEqual(reply[7], b"new")
+                self.call("SET", "k:7", "newer")
+                self.assertEqual(conn.read(), self.invalid("k:7"))
+                self.assert_silent(conn)
+                conn.close()
 
 
 class Redirect(Tracking):
