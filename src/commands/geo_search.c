@@ -550,6 +550,28 @@ static void geosearchstore_run(struct call *call)
     "(from: FROMMEMBER member | FROMLONLAT (longitude:double latitude:double)) (by: (circle: "     \
     "BYRADIUS radius:double " GEO_UNIT ") | (box: BYBOX width:double height:double " GEO_UNIT "))"
 
+/* The key behind the last such word, read as take_option reads: a key may be called so too. */
+static uint32_t find_last(const struct slice *args, uint32_t count, const char *word)
+{
+    uint32_t key = 0;
+    for (uint32_t i = 5; i + 1 < count; i++) { /* Of GEORADIUS, the unit: no such word. */
+        key = slice_is(args[i], word) ? i + 1 : key;
+        i += slice_is(args[i], "COUNT") || slice_is(args[i], "STORE") ||
+             slice_is(args[i], "STOREDIST");
+    }
+    return key;
+}
+
+static uint32_t find_store(const struct slice *args, uint32_t count)
+{
+    return find_last(args, count, "STORE");
+}
+
+static uint32_t find_store_dist(const struct slice *args, uint32_t count)
+{
+    return find_last(args, count, "STOREDIST");
+}
+
 static const struct command geo_search_rows[] = {
     {.name = "geosearch",
      .run = geosearch_run,
@@ -581,14 +603,17 @@ static const struct command geo_search_rows[] = {
      .arity = -6,
      .flags = CMD_WRITE | CMD_DENY_OOM,
      .categories = ACL_GEO,
-     .keys =
-         {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS},
-          {.first = 6, .word = "STORE", .is_last = true, .access = KEY_OW, .use = KEY_USE_UPDATE},
-          {.first = 6,
-           .word = "STOREDIST",
-           .is_last = true,
-           .access = KEY_OW,
-           .use = KEY_USE_UPDATE}},
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS},
+              {.first = 6,
+               .word = "STORE",
+               .find = find_store,
+               .access = KEY_OW,
+               .use = KEY_USE_UPDATE},
+              {.first = 6,
+               .word = "STOREDIST",
+               .find = find_store_dist,
+               .access = KEY_OW,
+               .use = KEY_USE_UPDATE}},
      .since = "3.2.0",
      .group = "geo",
      .complexity = GEO_COMPLEXITY,
@@ -618,14 +643,17 @@ static const struct command geo_search_rows[] = {
      .arity = -5,
      .flags = CMD_WRITE | CMD_DENY_OOM,
      .categories = ACL_GEO,
-     .keys =
-         {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS},
-          {.first = 5, .word = "STORE", .is_last = true, .access = KEY_OW, .use = KEY_USE_UPDATE},
-          {.first = 5,
-           .word = "STOREDIST",
-           .is_last = true,
-           .access = KEY_OW,
-           .use = KEY_USE_UPDATE}},
+     .keys = {{.first = 1, .access = KEY_RO, .use = KEY_USE_ACCESS},
+              {.first = 5,
+               .word = "STORE",
+               .find = find_store,
+               .access = KEY_OW,
+               .use = KEY_USE_UPDATE},
+              {.first = 5,
+               .word = "STOREDIST",
+               .find = find_store_dist,
+               .access = KEY_OW,
+               .use = KEY_USE_UPDATE}},
      .since = "3.2.0",
      .group = "geo",
      .complexity = GEO_COMPLEXITY,

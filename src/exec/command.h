@@ -107,7 +107,6 @@ struct key_spec {
     bool is_counted;  /* Argument `first` holds the number of keys, which follow it. */
     const char *word; /* Keys begin after this option word. A negative `first` searches from the
                        * end; a positive `last` counts from the first key (0 is itself). */
-    bool is_last;     /* Of several such words the last counts, as it does for the handler. */
     enum key_access access;
     unsigned use;       /* enum key_use, or-ed. */
     bool is_edited;     /* KEY_RO is what COMMAND tells, but parts of the value change (groups). */

@@ -68,11 +68,12 @@ static int64_t find_word(const struct key_spec *spec, const struct slice *args, 
     int64_t at = spec->first > 0 ? spec->first : count + spec->first;
     int64_t end = spec->first > 0 ? count - 1 : 1;
     int64_t step = spec->first > 0 ? 1 : -1;
-    int64_t found = 0;
-    for (; at > 0 && at < count && at != end && (found == 0 || spec->is_last); at += step) {
-        found = slice_is(args[at], spec->word) ? at + 1 : found;
+    for (; at > 0 && at < count && at != end; at += step) {
+        if (slice_is(args[at], spec->word)) {
+            return at + 1;
+        }
     }
-    return found;
+    return 0;
 }
 
 static enum run_result find_counted(const struct slice *args, int64_t count, int64_t at,

@@ -473,12 +473,18 @@ class Turns(Sliced):
                       ("SORT", "few", "STORE", "GET", "STORE", "new"), ("SORT", "few", "GET", "STORE", "STORE", "new"),
                       ("SORT", "few", "LIMIT", 0, 9, "STORE", "new", "DESC"), (*circle, "STORE", "other", "STORE", "new"),
                       (*circle, "STORE", "other", "STOREDIST", "new"), (*circle, "STOREDIST", "STORE", "STORE", "new"),
-                      (*round_here, "STOREDIST", "other", "STOREDIST", "new")):
+                      (*round_here, "STOREDIST", "other", "STOREDIST", "new"), (*circle, "STORE", "new", "COUNT", 1, "ANY"),
+                      (*circle, "STORE", "STORE", "STORE", "new"), (*round_here, "STORE", "STOREDIST", "STOREDIST", "new")):
             self.assertIn(b"new", self.call("COMMAND", "GETKEYS", *words)[1:], words)
             self.call(*words)
             self.assertEqual((self.call("EXISTS", "new"), self.call("EXISTS", "other")), (1, 0), words)
             self.call("DEL", "new")
         self.assertEqual(self.call("COMMAND", "GETKEYS", "SORT", "few", "GET", "STORE", "GET", "STORE"), [b"few"])
+        for name in (b"STORE", b"storedist"):
+            words = (*circle, "COUNT", 1, "STORE", name, "ASC")
+            self.assertEqual(self.call("COMMAND", "GETKEYS", *words)[1], name)
+            self.assertEqual(self.call(*words), 1)
+            self.assertEqual(self.call("DEL", name), 1)
 
 
 class Edits(Sliced):
