@@ -452,16 +452,17 @@ void exec_sliced_hurry_all(struct exec *exec)
     }
 }
 
-/* Whose turn it is, or NULL. In a pause readers pass by stores that have not begun, and by whoever
- * is held back by those that rest: they would wait as long as the pause. */
-static struct sliced *next_to_begin(const struct exec *exec)
+/* Whose turn it is, of those behind `from`, or NULL. In a pause readers pass by stores that have
+ * not begun, and by whoever is held back by those that rest: they would wait as long as the pause.
+ */
+static struct sliced *next_to_begin(const struct exec *exec, const struct list *from)
 {
     const struct exec_sliced *all = &exec->sliced;
     bool is_paused = exec->pause_mode != PAUSE_NONE;
     if (all->is_start_barred || (!is_paused && !list_is_empty(&all->held))) {
         return NULL;
     }
-    for (struct list *node = all->waiting.next; node != &all->waiting; node = node->next) {
+    for (struct list *node = from->next; node != &all->waiting; node = node->next) {
         struct sliced *sliced = LIST_OWNER(node, struct sliced, link);
         if (sliced_is_filled(sliced) && (!is_paused || !sliced_is_write(sliced))) {
             return sliced;
@@ -482,19 +483,26 @@ static unsigned busy_count(const struct exec *exec)
     return count;
 }
 
-/* Begins those whose turn it is. Whoever lets others wait starts this again when he is done. */
+/* Begins those whose turn it is. Whoever lets others wait starts this again when he is done; in a
+ * pause, which may be long, those behind him do not wait for that. */
 static bool start_on_step(struct work_job *job)
 {
     struct exec *exec = LIST_OWNER(job, struct exec, sliced.start_job);
+    const struct list *from = &exec->sliced.waiting;
     struct sliced *sliced;
-    while ((sliced = next_to_begin(exec)) != NULL) {
+    while ((sliced = next_to_begin(exec, from)) != NULL) {
         if (busy_count(exec) >= SLICED_RUNNING_MAX) {
             exec_sliced_hurry_all(exec);
             break;
         }
-        if ((sliced_is_write(sliced) && must_writes_rest(exec, sliced)) || !sliced_begin(sliced)) {
+        bool must_rest = sliced_is_write(sliced) && must_writes_rest(exec, sliced);
+        if (!must_rest && sliced_begin(sliced)) {
+            continue;
+        }
+        if (exec->pause_mode == PAUSE_NONE) {
             break;
         }
+        from = &sliced->link;
     }
     return true;
 }

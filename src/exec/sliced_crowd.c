@@ -17,8 +17,8 @@
  * Two keys of one hash are as good as one, in whichever database: somebody waits in vain, no more.
  * Before a crowd begins it looks in turn at what is pinned, which is little, and waits for what is
  * in its way. Meanwhile nothing expires and nothing is evicted (keyspace_freeze): the crowd lasts
- * as long as its arguments are many, not as long as some client likes, since it never rests for its
- * reader.
+ * as long as its arguments are many, and those of set algebra large, not as long as some client
+ * takes to read, since it never rests for that.
  *
  * One crowd runs at a time. Others wait their turn, behind each other, as they would in one step.
  *

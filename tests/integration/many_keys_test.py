@@ -2,6 +2,7 @@
 do or nothing; so do replicas, snapshots, transactions and scripts."""
 import os
 import random
+import re
 import threading
 import time
 
@@ -504,6 +505,31 @@ class Watched(Case):
         wait_until(lambda: len(self.call("CLIENT", "LIST").splitlines()) == 1)
         if self.watched_keys():
             self.assertEqual(self.watched_keys(), [0])
+
+
+class Pauses(Case):
+    args = ("--enable-debug-command", "local")
+
+    def wait_until_blocked(self, name):
+        wait_until(lambda: re.search(rb" flags=b.* cmd=%s " % name, self.call("CLIENT", "LIST")), what="%r" % name)
+
+    def test_others_begin_before_one_that_waits_for_a_store(self):
+        """The store rests as long as writes are paused."""
+        if os.environ.get("OURO_KIND") == "redis":
+            self.skipTest("there nothing runs in slices")
+        self.call("SADD", "set", *range(5000))
+        with self.connect(timeout=60) as store, self.connect(timeout=60) as doer:
+            self.call("DEBUG", "PAUSE-SLICES", 1)
+            store.send_command("SUNIONSTORE", "to", "set")
+            self.wait_until_blocked(b"sunionstore")
+            self.call("CLIENT", "PAUSE", 100000, "WRITE")
+            self.call("DEBUG", "PAUSE-SLICES", 0)
+            doer.send_command("MGET", "to", *KEYS)
+            self.wait_until_blocked(b"mget")
+            self.assertEqual(len(self.call("SMEMBERS", "set")), 5000)
+            self.call("CLIENT", "UNPAUSE")
+            self.assertEqual(store.read(), 5000)
+            self.assertEqual(doer.read(), [None] * (COUNT + 1))
 
 
 class Replicas(Case):
