@@ -215,6 +215,10 @@ const struct call *exec_current_call(const struct exec *exec);
 bool exec_is_whole(const struct exec *exec);
 void exec_make_whole(struct exec *exec);
 
+/* Has the command that holds very many keys, if there is one, do the rest at once: for who replaces
+ * values without a command. It may have pointers to them. */
+void exec_finish_crowd(struct exec *exec);
+
 /* While it is on, calls that write in slices rest after their first one, unless somebody has them
  * do the rest at once. For tests, which would else have to be quick to meet one in its middle. */
 void exec_hold_slices(struct exec *exec, bool is_on);

@@ -253,10 +253,9 @@ bool exec_sliced_gather(struct call *call, const struct slice *args, uint32_t co
 void exec_sliced_freeze(struct exec *exec);
 
 /* sliced_crowd.c: whether a call changes very many keys; whether one that holds very many keeps
- * others from this; and has it do the rest at once. */
+ * others from this. */
 bool exec_crowd_writes(const struct exec *exec);
 bool exec_crowd_bars(const struct exec *exec, uint64_t hash, bool is_reading);
-void exec_sliced_finish_crowd(struct exec *exec);
 
 /* sliced_unit.c: whether the transaction of a primary keeps others from a key. */
 bool exec_unit_bars(const struct exec *exec, uint64_t hash);

@@ -233,7 +233,7 @@ static bool is_held_with_others(struct exec *exec, uint64_t hash, bool is_readin
         exec_sliced_finish_unit(exec);
     }
     if (is_of_crowd && is_finishing) {
-        exec_sliced_finish_crowd(exec);
+        exec_finish_crowd(exec);
     }
     return is_of_unit || is_of_crowd;
 }
@@ -275,7 +275,7 @@ void exec_sliced_settle(struct exec *exec, const struct call *call)
         exec_make_whole(exec);
         block_serve_rest(exec);
         exec_sliced_finish_all(exec, least_in_the_way(call));
-        exec_sliced_finish_crowd(exec);
+        exec_finish_crowd(exec);
     }
     if (reads_beyond_keys(call) && is_changing_many(exec)) {
         exec_make_whole(exec);

@@ -167,7 +167,7 @@ bool exec_crowd_bars(const struct exec *exec, uint64_t hash, bool is_reading)
            key_set_has(&crowd->keys, hash);
 }
 
-void exec_sliced_finish_crowd(struct exec *exec)
+void exec_finish_crowd(struct exec *exec)
 {
     if (exec->sliced.crowd != NULL) {
         sliced_finish(exec->sliced.crowd);

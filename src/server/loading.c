@@ -248,6 +248,7 @@ bool loading_reload(struct server *server, bool is_flushing, bool replaces)
         log_write(LOG_WARNING, "Cannot open %s: %s", options.path, strerror(errno));
         return false;
     }
+    exec_finish_crowd(server->exec);
     for (unsigned i = 0; is_flushing && i < keyspace_db_count(server->keyspace); i++) {
         db_flush(keyspace_db(server->keyspace, i), false);
     }

@@ -507,7 +507,7 @@ class Watched(Case):
             self.assertEqual(self.watched_keys(), [0])
 
 
-class Pauses(Case):
+class Debugged(Case):
     args = ("--enable-debug-command", "local")
 
     def wait_until_blocked(self, name):
@@ -530,6 +530,14 @@ class Pauses(Case):
             self.call("CLIENT", "UNPAUSE")
             self.assertEqual(store.read(), 5000)
             self.assertEqual(doer.read(), [None] * (COUNT + 1))
+
+    def test_sets_are_read_to_the_end_before_a_reload(self):
+        with self.connect(timeout=60) as doer:
+            doer.pipeline([("SADD", key, *range(n, n + 100)) for n, key in enumerate(KEYS)])
+            for words in (("RELOAD",), ("RELOAD", "NOSAVE"), ("RELOAD", "MERGE", "NOFLUSH", "NOSAVE")) * 2:
+                doer.send_command("SUNION", *KEYS)
+                self.assertEqual(self.call("DEBUG", *words), "OK")
+                self.assertEqual(len(doer.read()), COUNT + 99)
 
 
 class Replicas(Case):
