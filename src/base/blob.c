@@ -157,10 +157,11 @@ void blob_drop(struct blob *blob)
 
 struct blob *blob_lend(struct blob *blob, size_t *orphaned)
 {
-    DEBUG_ASSERT(blob->lent == 0 || blob->orphaned == orphaned);
+    if (blob->lent == 0) {
+        blob->orphaned = orphaned;
+    }
     blob->refs++;
     blob->lent++;
-    blob->orphaned = orphaned;
     return blob;
 }
 

@@ -70,8 +70,8 @@ static inline struct blob *blob_share(struct blob *blob)
 void blob_drop(struct blob *blob);
 
 /* A reference that is a loan, given back by blob_return; of an orphan too. While nothing but loans
- * refers to the blob its memory is counted in `*orphaned`, the same for all its loans, which
- * outlives them. */
+ * refers to the blob its memory is counted where the first of them said, which outlives them all:
+ * what a script is told is counted apart, and returned before anything else is lent. */
 struct blob *blob_lend(struct blob *blob, size_t *orphaned);
 void blob_return(struct blob *blob);
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from harness import Case, main, wait_until
+from harness import Case, encode, main, wait_until
 
 IS_REDIS = os.environ.get("OURO_KIND") == "redis"
 
@@ -26,6 +26,16 @@ class Scripts(Case):
         self.assertEqual(self.call("GET", "k"), b"v")
         self.call("FLUSHALL")
         self.call("SELECT", "0")
+
+    def test_a_long_value_on_its_way_to_a_client_is_read(self):
+        value = b"x" * (1 << 14 if self.server.is_hostile else 1 << 20)
+        self.call("SET", "k", value)
+        with self.connect() as slow:
+            slow.send(encode("GET", "k") * 40)
+            wait_until(lambda: b" cmd=get " in self.call("CLIENT", "LIST"))
+            script = "return {#redis.call('GET', 'k'), redis.call('DEL', 'k')}"
+            self.assertEqual(self.eval(script, "1", "k"), [len(value), 1])
+            self.assertEqual([slow.read() for _ in range(40)], [value] * 40)
 
     def test_a_cached_script_is_found_by_its_sum_in_either_case(self):
         script = "return ARGV[1]"
