@@ -223,7 +223,8 @@ void exec_finish_crowd(struct exec *exec);
  * do the rest at once. For tests, which would else have to be quick to meet one in its middle. */
 void exec_hold_slices(struct exec *exec, bool is_on);
 
-/* At the end, when all sessions have closed: gives up what is still under way in slices. */
+/* At the end, when all sessions have closed: gives up what is still under way in slices, and what
+ * has not begun. */
 void exec_end_slices(struct exec *exec);
 
 /* Does the rest of every long command that writes, those included that have not begun: for a change

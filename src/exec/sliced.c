@@ -671,8 +671,19 @@ void exec_sliced_init(struct exec *exec)
     exec_held_init(exec);
 }
 
+static void drop_waiting(struct exec *exec)
+{
+    struct list *head = &exec->sliced.waiting;
+    while (!list_is_empty(head)) {
+        sliced_free(LIST_OWNER(head->next, struct sliced, link));
+    }
+    work_cancel(exec->work, &exec->sliced.start_job);
+}
+
+/* Those that wait go first, or the others' ends would begin them. */
 void exec_end_slices(struct exec *exec)
 {
+    drop_waiting(exec);
     struct list *head = &exec->sliced.running;
     while (!list_is_empty(head)) {
         struct sliced *sliced = LIST_OWNER(head->next, struct sliced, link);
@@ -684,10 +695,5 @@ void exec_end_slices(struct exec *exec)
 void exec_sliced_deinit(struct exec *exec)
 {
     exec_end_slices(exec);
-    struct list *head = &exec->sliced.waiting;
-    while (!list_is_empty(head)) {
-        sliced_free(LIST_OWNER(head->next, struct sliced, link));
-    }
-    work_cancel(exec->work, &exec->sliced.start_job);
     exec_held_deinit(exec);
 }

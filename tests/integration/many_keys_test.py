@@ -609,5 +609,23 @@ class Same(Case):
             self.assertEqual(sorted(ours.call("KEYS", "*")), sorted(theirs.call("KEYS", "*")))
 
 
+class End(Case):
+    def test_who_has_not_begun_is_given_up(self):
+        """One is in the middle and others wait for it when the server ends."""
+        if os.environ.get("OURO_KIND") == "redis":
+            self.skipTest("redis does them in one step")
+        if self.server.is_hostile:
+            self.skipTest("CLIENT LIST would wait for the one that rests")
+        with self.own_server("--enable-debug-command", "local", "--notify-keyspace-events", "KEA") as server:
+            conns = [server.connect() for _ in range(6)]
+            conns[0].call("DEBUG", "PAUSE-SLICES", 1)
+            for conn in conns[1:]:
+                conn.send_command("MSET", *pairs("v"))
+            wait_until(lambda: conns[0].call("CLIENT", "LIST").count(b" cmd=mset ") == 5)
+            server.stop()
+            for conn in conns:
+                conn.close()
+
+
 if __name__ == "__main__":
     main()
