@@ -18,7 +18,8 @@
  * Before a crowd begins it looks in turn at what is pinned, which is little, and waits for what is
  * in its way. Meanwhile nothing expires and nothing is evicted (keyspace_freeze): the crowd lasts
  * as long as its arguments are many, and those of set algebra large, not as long as some client
- * takes to read, since it never rests for that.
+ * takes to read, since it never rests for that. When writers go far over the limit of memory
+ * meanwhile, it is finished at once.
  *
  * One crowd runs at a time. Others wait their turn, behind each other, as they would in one step.
  *

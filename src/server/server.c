@@ -85,6 +85,9 @@ static enum gate_result memory_gate(void *context, struct call *call)
     }
     bool needs_memory = ((multi_call_flags(call) & CMD_DENY_OOM) != 0 || multi_queues(call)) &&
                         (call->session->flags & SESSION_PRIMARY) == 0;
+    if (keyspace_is_far_over(server->keyspace)) {
+        exec_finish_crowd(server->exec); /* Nothing is evicted while it runs. */
+    }
     /* The configured effort once per turn; the turn's other writers make room for about themselves.
      */
     bool is_first = server->evict_turn != server->turn_count;

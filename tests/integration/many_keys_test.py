@@ -195,6 +195,24 @@ class Replies(Case):
         self.call("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")
 
 
+class Limited(Case):
+    args = ("--maxmemory", "40mb", "--maxmemory-policy", "allkeys-lru")
+
+    def test_writers_do_not_fill_memory_while_nothing_can_be_evicted(self):
+        """A command that is long whatever memory there is: one set, named very often."""
+        members = [b"member:%d" % n for n in range(5000)]
+        self.call("SADD", "big", *members)
+        with self.connect(timeout=60) as reader, self.connect() as writer:
+            reader.send_command("SINTERCARD", 1200, *["big"] * 1200)
+            most = 0
+            for n in range(40):
+                writer.pipeline([("SET", "key:%d:%d" % (n, i), b"x" * 50000) for i in range(40)])
+                info = self.call("INFO", "memory").decode()
+                most = max(most, int(re.search(r"used_memory:(\d+)", info).group(1)))
+            self.assertLess(most, 50 << 20)
+            self.assertIn(reader.read(), (0, 5000))  # It may be evicted before all that begins.
+
+
 class Between(Case):
     """Others at work meanwhile."""
 

@@ -133,7 +133,7 @@ FAMILY_TEST(hashes_expire, hsetex_sets_under_conditions)
     CHECK_DOES(family, "hsetex h fields 1 a 4", ":1\r\n", "HSET h a 4;", "hset:h;");
     CHECK_ANSWERS(family, "httl h fields 1 a", "*1\r\n:-1\r\n");
     CHECK_DOES(family, "hsetex h pxat 1 fields 2 a 4 b 5", ":1\r\n", "HDEL h a b;",
-               "hdel:h;del:h;");
+               "hset:h;hdel:h;del:h;");
     CHECK_ANSWERS(family, "hsetex h fields 2 a 4",
                   "-ERR wrong number of arguments for 'hsetex' command\r\n");
     CHECK_ANSWERS(family, "hsetex h nx fields 1 a 4", "-ERR unknown argument: nx\r\n");
