@@ -3,10 +3,10 @@
 
 FAMILY_TEST(keys, removal_and_renaming_tell_what_happened)
 {
-    say(&family->fixture, "mset a 1 b 2");
+    say_through(&family->fixture, "mset a 1 b 2");
     CHECK_DOES(family, "del a none b", ":2\r\n", "del a none b;", "del:a;del:b;");
     CHECK_ANSWERS(family, "unlink a", ":0\r\n");
-    say(&family->fixture, "set a 1");
+    say_through(&family->fixture, "set a 1");
     CHECK_DOES(family, "rename a b", "+OK\r\n", "rename a b;", "rename_from:a;rename_to:b;");
     CHECK_ANSWERS(family, "rename b b", "+OK\r\n");
     CHECK_DOES(family, "copy b c", ":1\r\n", "copy b c;", "copy_to:c;");
@@ -16,11 +16,11 @@ FAMILY_TEST(keys, removal_and_renaming_tell_what_happened)
 
 FAMILY_TEST(keys, expiry_is_told_as_a_moment_or_as_del)
 {
-    say(&family->fixture, "set k v");
+    say_through(&family->fixture, "set k v");
     CHECK_DOES(family, "expire k 10", ":1\r\n", "PEXPIREAT k 1010000;", "expire:k;");
     CHECK_DOES(family, "pexpire k 20000 gt", ":1\r\n", "PEXPIREAT k 1020000;", "expire:k;");
     CHECK_ANSWERS(family, "expireat k 1015 gt", ":0\r\n");
-    CHECK_SAY(&family->fixture, "pttl k", ":20000\r\n");
+    CHECK_THROUGH(&family->fixture, "pttl k", ":20000\r\n");
     CHECK_DOES(family, "persist k", ":1\r\n", "persist k;", "persist:k;");
     CHECK_ANSWERS(family, "persist k", ":0\r\n");
     CHECK_DOES(family, "pexpireat k 1000000", ":1\r\n", "DEL k;", "del:k;");
@@ -29,7 +29,7 @@ FAMILY_TEST(keys, expiry_is_told_as_a_moment_or_as_del)
 
 FAMILY_TEST(keys, a_replica_waits_for_its_primary_to_remove)
 {
-    say(&family->fixture, "set k v");
+    say_through(&family->fixture, "set k v");
     family->fixture.client.session.flags |= SESSION_PRIMARY;
     CHECK_DOES(family, "pexpireat k 1", ":1\r\n", "PEXPIREAT k 1;", "expire:k;");
     family->fixture.client.session.flags &= ~(uint32_t)SESSION_PRIMARY;
@@ -37,10 +37,10 @@ FAMILY_TEST(keys, a_replica_waits_for_its_primary_to_remove)
 
 FAMILY_TEST(keys, flushes_and_swaps_are_told_as_they_came)
 {
-    say(&family->fixture, "mset a 1 b 2");
+    say_through(&family->fixture, "mset a 1 b 2");
     uint64_t dirty = exec_stats(family->fixture.exec)->dirty;
     CHECK_DOES(family, "swapdb 0 1", "+OK\r\n", "swapdb 0 1;", "");
-    CHECK_SAY(&family->fixture, "dbsize", ":0\r\n");
+    CHECK_THROUGH(&family->fixture, "dbsize", ":0\r\n");
     CHECK_DOES(family, "flushall", "+OK\r\n", "flushall;", "");
     CHECK(exec_stats(family->fixture.exec)->dirty == dirty + 3);
     CHECK_DOES(family, "flushdb sync", "+OK\r\n", "flushdb sync;", "");
@@ -54,7 +54,7 @@ static void fill(struct family *family, unsigned count)
     char line[64];
     for (unsigned i = 0; i < count; i++) {
         snprintf(line, sizeof(line), "set key:%u v", i);
-        say(&family->fixture, line);
+        say_through(&family->fixture, line);
     }
 }
 
@@ -113,10 +113,10 @@ FAMILY_TEST(keys, what_another_command_runs_is_answered_at_once)
 
 FAMILY_TEST(keys, a_cursor_is_read_as_strtoul_does)
 {
-    CHECK_SAY(&family->fixture, "scan 0", "*2\r\n$1\r\n0\r\n*0\r\n");
-    CHECK_SAY(&family->fixture, "scan +0", "*2\r\n$1\r\n0\r\n*0\r\n");
-    CHECK_SAY(&family->fixture, "scan -1", "*2\r\n$1\r\n0\r\n*0\r\n");
-    CHECK_SAY(&family->fixture, "scan 18446744073709551616", "-ERR invalid cursor\r\n");
-    CHECK_SAY(&family->fixture, "scan 1x", "-ERR invalid cursor\r\n");
-    CHECK_SAY(&family->fixture, "scan -", "-ERR invalid cursor\r\n");
+    CHECK_THROUGH(&family->fixture, "scan 0", "*2\r\n$1\r\n0\r\n*0\r\n");
+    CHECK_THROUGH(&family->fixture, "scan +0", "*2\r\n$1\r\n0\r\n*0\r\n");
+    CHECK_THROUGH(&family->fixture, "scan -1", "*2\r\n$1\r\n0\r\n*0\r\n");
+    CHECK_THROUGH(&family->fixture, "scan 18446744073709551616", "-ERR invalid cursor\r\n");
+    CHECK_THROUGH(&family->fixture, "scan 1x", "-ERR invalid cursor\r\n");
+    CHECK_THROUGH(&family->fixture, "scan -", "-ERR invalid cursor\r\n");
 }

@@ -5,7 +5,7 @@
 
 static const char *multi_say(struct family *family, const char *line)
 {
-    return say(&family->fixture, line);
+    return say_through(&family->fixture, line);
 }
 
 FAMILY_TEST(multi, effects_of_one_exec_are_one_unit)

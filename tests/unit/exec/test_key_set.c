@@ -63,6 +63,10 @@ TEST(key_set, none_is_reserved_without_memory)
     CHECK(!key_set_try_reserve(&set, 100));
     mem_fail_after(0);
     CHECK(set.hashes == NULL && set.cap == 0);
-    CHECK(key_set_try_reserve(&set, 0) && key_set_clear_some(&set) && !key_set_has(&set, 7));
+    CHECK(key_set_try_reserve(&set, 0));
+    while (!key_set_clear_some(&set)) {
+        CHECK(set.unclear_count > 0);
+    }
+    CHECK(!key_set_has(&set, 7));
     key_set_deinit(&set);
 }
