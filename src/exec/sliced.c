@@ -352,6 +352,7 @@ static void sliced_end(struct sliced *sliced)
     sliced_unit_end(sliced);
     sliced_crowd_end(sliced);
     sliced_teller_end(sliced);
+    exec_held_release(exec); /* Some wait for calls that hold no keys: scripts that name none. */
     if (sliced->session != NULL && sliced->must_block) {
         run_to_block(sliced);
     }

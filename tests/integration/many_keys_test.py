@@ -345,6 +345,20 @@ class Between(Case):
             self.assertEqual(self.call("MSETNX", *pairs("new")), 1)
             self.assertEqual(self.call("DEL", *KEYS), COUNT)
 
+    def test_scripts_go_on_behind_calls_that_hold_no_keys(self):
+        """Fields that are due and not removed yet have all commands asked whether they must wait."""
+        self.needs_command("HPEXPIRE")
+        many = ["k:%d" % n for n in range(20000)]
+        with self.own_server("--enable-debug-command", "local") as server, \
+                server.connect() as conn, server.connect() as other:
+            conn.pipeline([("DEBUG", "SET-ACTIVE-EXPIRE", 0), ("HSET", "h", "f", "v", "g", "v"),
+                           ("HPEXPIRE", "h", 1, "FIELDS", 1, "f")])
+            for _ in range(10):
+                other.send_command("WATCH", *many)
+                other.send_command("UNWATCH")
+                self.assertEqual(conn.pipeline([("EVAL", "return 1", 0)] * 60), [1] * 60)
+                self.assertEqual([other.read(), other.read()], ["OK", "OK"])
+
     def test_whose_watched_key_is_named_is_told(self):
         with self.connect() as conn:
             for command in (("MSET", *pairs("v")), ("DEL", *KEYS), ("MSETNX", *pairs("v")), ("UNLINK", *KEYS)):
