@@ -499,6 +499,7 @@ class Slices(Pair):
 
     def test_a_transaction_that_clears_all_keys_is_seen_whole(self):
         self.up.call("FLUSHALL")
+        self.level()
         clear = "redis.call('FLUSHALL') for i = 1, 500 do redis.call('SET', 'c' .. i, ARGV[1]) end"
         for number in range(5):
             self.up.send_command("EVAL", clear, 0, number)
